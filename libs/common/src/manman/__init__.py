@@ -1,0 +1,1 @@
+"""See the package's pyproject for what it is."""

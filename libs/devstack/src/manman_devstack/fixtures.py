@@ -1,0 +1,1 @@
+"""Pytest fixtures that give each test the real parts it needs."""
