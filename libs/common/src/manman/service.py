@@ -1,0 +1,87 @@
+"""How a process starts and ends: settings or a readable refusal, then run until told to stop, then leave in order.
+
+A *main* is one coroutine made of context managers and a TaskGroup. SIGTERM and SIGINT cancel it; everything it
+opened is closed in reverse order by leaving those blocks, and the process ends with 0. There is a limit to how long
+leaving may take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import structlog
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsError
+
+from manman.settings import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+EXIT_BAD_SETTINGS = 2
+SHUTDOWN_TIMEOUT_S = 30.0
+
+log = structlog.get_logger(__name__)
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+def read_settings(settings: type[SettingsT]) -> SettingsT:
+    """Read `settings` from the environment, or print one line per bad variable and exit with status 2."""
+    try:
+        return settings()
+    except ValidationError as error:
+        lines = explain(error, settings)
+    except SettingsError as error:
+        lines = [str(error)]
+    sys.stderr.write("this service cannot start, its settings are wrong:\n")
+    sys.stderr.writelines(f"  {line}\n" for line in lines)
+    sys.exit(EXIT_BAD_SETTINGS)
+
+
+def run(main: Coroutine[object, object, object], *, shutdown_timeout_s: float = SHUTDOWN_TIMEOUT_S) -> NoReturn:
+    """Run `main` until it returns, fails or a signal comes; then exit with 0, 1 or 0.
+
+    Leaving takes at most `shutdown_timeout_s` after the signal; then the process ends the hard way, with 1, and the
+    log names the tasks that hung.
+    """
+    sys.exit(asyncio.run(_supervise(main, shutdown_timeout_s)))
+
+
+async def _supervise(main: Coroutine[object, object, object], shutdown_timeout_s: float) -> int:
+    stopped_by: list[str] = []
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine always runs in a task; this is for the type checker
+
+    def stop(name: str) -> None:
+        if stopped_by:
+            return
+        stopped_by.append(name)
+        log.info("stopping", signal=name)
+        loop.call_later(shutdown_timeout_s, _give_up, shutdown_timeout_s)
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number.name)
+    try:
+        await main
+    except asyncio.CancelledError:
+        if not stopped_by:
+            raise
+    except Exception:
+        log.exception("failed")
+        return 1
+    log.info("stopped", signal=stopped_by[0] if stopped_by else None)
+    return 0
+
+
+def _give_up(after_s: float) -> None:
+    hung = sorted(f"{task.get_name()}: {task.get_coro()!r}" for task in asyncio.all_tasks())
+    log.error("shutdown_took_too_long", seconds=after_s, tasks=hung)
+    sys.stderr.flush()
+    os._exit(1)
