@@ -40,7 +40,7 @@ def test_a_null_deep_inside_is_an_empty_value_too() -> None:
         "game_config": {
             "config_id": 1,
             "image": "x",
-            "volumes": [{"name": "a", "container_path": "/a", "options": None}],
+            "volumes": [volume],
         },
         "server_game_config": {"sgc_id": 2, "port_bindings": None},
     }

@@ -1,0 +1,27 @@
+"""Hosts: online or offline, and when silence counts.
+
+A host is stale if, and only if, it is recorded as online and was last seen longer ago than the threshold, by our clock.
+A host that was never seen is not stale: nothing is known about it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class HostStatus(StrEnum):
+    """The two recorded states of a host."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+def is_stale(status: str, last_seen: datetime | None, now: datetime, threshold: timedelta) -> bool:
+    """Tell whether the host has been silent for too long; exactly the threshold is not too long."""
+    return status == HostStatus.ONLINE and last_seen is not None and now - last_seen > threshold
+
+
+def came_back(status: str) -> bool:
+    """Tell whether a sign of life from a host in this state is news."""
+    return status != HostStatus.ONLINE

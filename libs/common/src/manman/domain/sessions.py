@@ -1,0 +1,177 @@
+"""The session machine: what a report changes, given what is recorded.
+
+A host reports what it sees; reports may be late, doubled or contradict what was decided meanwhile. `judge` answers for
+every (recorded state, reported state) with one verdict. It does not write: `manman.db.transitions` does.
+
+    pending    row created, the host has not spoken yet      stopped    ended on request
+    starting   the host prepares                             crashed    failed start or abnormal end
+    running                                                  completed  ended by itself, cleanly
+    stopping                                                 lost       given up; the container may still run
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+
+class Status(StrEnum):
+    """The eight recorded states of a session."""
+
+    PENDING = "pending"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    CRASHED = "crashed"
+    COMPLETED = "completed"
+    LOST = "lost"
+
+
+LIVE = frozenset({Status.PENDING, Status.STARTING, Status.RUNNING, Status.STOPPING})
+"""A deployment has at most one session in these states."""
+
+TERMINAL = frozenset({Status.STOPPED, Status.CRASHED, Status.COMPLETED})
+"""These never change again. `lost` is in neither set: it may come back."""
+
+REPORTABLE = frozenset({Status.STARTING, Status.RUNNING, Status.STOPPING, Status.STOPPED, Status.CRASHED})
+"""What a host may report. The other states are decided by the control plane alone."""
+
+ZOMBIE_GRACE = timedelta(seconds=10)
+"""A `running` this soon after the end is the tail of an old report, not a game that still runs."""
+
+
+class Verdict(StrEnum):
+    """What to do with a report."""
+
+    GO = "go"
+    """Write the new state and announce it."""
+    TOUCH = "touch"
+    """The state is known: refresh the time of the last report, phase and progress only."""
+    IGNORE = "ignore"
+    """Late or doubled: nothing to write."""
+    RECOVER = "recover"
+    """A lost session is back: write, clear the end, announce."""
+    ENRICH = "enrich"
+    """It ended already: fill what is still unknown about the end, announce nothing."""
+    ZOMBIE = "zombie"
+    """The host runs what has ended: do not resurrect it, have it stopped."""
+    IMPOSSIBLE = "impossible"
+    """No host may say this: refuse the message."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView:
+    """What is recorded about a session, as far as a judgement needs it.
+
+    `stop_requested`: a person or a rule asked for its end. `other_live`: its deployment has another live session.
+    `host_boot_id` and `last_seq` are those of the last report taken.
+    """
+
+    status: Status
+    ended_at: datetime | None = None
+    stop_requested: bool = False
+    other_live: bool = False
+    host_boot_id: UUID | None = None
+    last_seq: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a host said, as far as a judgement needs it. `status` is any text: it comes from outside."""
+
+    status: str
+    exit_code: int | None = None
+    reason: str = ""
+    final_status: str = ""
+    host_boot_id: UUID | None = None
+    seq: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict, the state the row has afterwards, and why (for logs and dead letters)."""
+
+    verdict: Verdict
+    status: Status
+    why: str
+
+
+def judge(row: SessionView, report: Report, now: datetime) -> Judgement:
+    """Answer for one report of a host about one session. Total: every pair of states has an answer."""
+    if report.status not in REPORTABLE:
+        allowed = ", ".join(sorted(REPORTABLE))
+        return Judgement(Verdict.IMPOSSIBLE, row.status, f"a host reports one of {allowed}, not {report.status!r}")
+    reported = Status(report.status)
+    verdict = _verdict(row, report, reported, now)
+    if _is_older(row, report) and verdict is not Verdict.ENRICH:
+        return Judgement(Verdict.IGNORE, row.status, f"report {report.seq} came after report {row.last_seq}")
+    if verdict in (Verdict.GO, Verdict.RECOVER):
+        return Judgement(verdict, _status_to_store(row, report, reported), f"{row.status} to {reported}")
+    return Judgement(verdict, row.status, f"{reported} reported while {row.status}")
+
+
+def judge_loss(row: SessionView) -> Judgement:
+    """Answer for a sweep that gives a session up: the column `lost` of the table."""
+    if row.status in LIVE:
+        return Judgement(Verdict.GO, Status.LOST, f"{row.status} to lost")
+    verdict = Verdict.TOUCH if row.status is Status.LOST else Verdict.IGNORE
+    return Judgement(verdict, row.status, f"given up while {row.status}")
+
+
+def is_live(status: str) -> bool:
+    """Tell whether a session in this state occupies its deployment."""
+    return status in LIVE
+
+
+_GO, _TOUCH, _IGNORE = Verdict.GO, Verdict.TOUCH, Verdict.IGNORE
+_RECOVER, _ENRICH, _ZOMBIE = Verdict.RECOVER, Verdict.ENRICH, Verdict.ZOMBIE
+_REPORTED = (Status.STARTING, Status.RUNNING, Status.STOPPING, Status.STOPPED, Status.CRASHED)
+_ENDED = (_IGNORE, _ZOMBIE, _IGNORE, _ENRICH, _ENRICH)
+
+_TABLE: dict[Status, tuple[Verdict, ...]] = {
+    # recorded          starting  running   stopping  stopped  crashed   <- reported
+    Status.PENDING: (_GO, _GO, _GO, _GO, _GO),
+    Status.STARTING: (_TOUCH, _GO, _GO, _GO, _GO),
+    Status.RUNNING: (_IGNORE, _TOUCH, _GO, _GO, _GO),
+    Status.STOPPING: (_IGNORE, _IGNORE, _TOUCH, _GO, _GO),
+    Status.LOST: (_RECOVER, _RECOVER, _RECOVER, _GO, _GO),
+    Status.STOPPED: _ENDED,
+    Status.CRASHED: _ENDED,
+    Status.COMPLETED: _ENDED,
+}
+
+
+def _verdict(row: SessionView, report: Report, reported: Status, now: datetime) -> Verdict:
+    """Look the pair up, then apply the three exceptions that need more than the two states."""
+    verdict = _TABLE[row.status][_REPORTED.index(reported)]
+    if row.status is Status.STOPPING and reported is Status.RUNNING and report.reason == "stop_failed":
+        return Verdict.GO
+    if verdict is Verdict.RECOVER and row.other_live:  # its place is taken: treat it as ended
+        verdict = Verdict.ZOMBIE if reported is Status.RUNNING else Verdict.IGNORE
+    if verdict is Verdict.ZOMBIE and row.ended_at is not None and now - row.ended_at < ZOMBIE_GRACE:
+        return Verdict.IGNORE
+    return verdict
+
+
+def _is_older(row: SessionView, report: Report) -> bool:
+    same_boot = report.host_boot_id is not None and report.host_boot_id == row.host_boot_id
+    return same_boot and row.last_seq is not None and 0 < report.seq < row.last_seq
+
+
+def _status_to_store(row: SessionView, report: Report, reported: Status) -> Status:
+    """Tell a clean end by itself (`completed`) from an end on request or a crash."""
+    by_itself = report.exit_code == 0 and not row.stop_requested
+    if reported is Status.STOPPED and (
+        report.final_status == Status.COMPLETED or (report.reason == "exited" and by_itself)
+    ):
+        return Status.COMPLETED
+    if reported is Status.CRASHED and by_itself:  # some hosts call every end by itself a crash
+        return Status.COMPLETED
+    return reported
