@@ -6,8 +6,11 @@ A host that was never seen is not stale: nothing is known about it.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
 
 
 class HostStatus(StrEnum):

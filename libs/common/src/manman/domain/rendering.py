@@ -1,7 +1,7 @@
 """Rendering: putting parameter values into the templates of a config.
 
-A placeholder is exactly `{{name}}`: letters, digits, underscore, no blanks. One pass, no recursion, no escaping: a value
-that looks like a placeholder stays as it is. A name without a value stays in the text.
+A placeholder is exactly `{{name}}`: letters, digits, underscore, no blanks. One pass, no recursion, no escaping: a
+value that looks like a placeholder stays as it is. A name without a value stays in the text.
 """
 
 from __future__ import annotations
