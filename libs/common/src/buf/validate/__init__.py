@@ -1,0 +1,1 @@
+"""The validation rules of buf.build/bufbuild/protovalidate, as options of fields and messages."""
