@@ -6,11 +6,14 @@ A host that was never seen is not stale: nothing is known about it.
 
 from __future__ import annotations
 
+import dataclasses
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
+
+    from manman.domain.ports import PortRange
 
 
 class HostStatus(StrEnum):
@@ -28,3 +31,15 @@ def is_stale(status: str, last_seen: datetime | None, now: datetime, threshold: 
 def came_back(status: str) -> bool:
     """Tell whether a sign of life from a host in this state is news."""
     return status != HostStatus.ONLINE
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a host offers. An empty `available_ports` means that the host leaves the choice to the platform."""
+
+    total_memory_mb: int = 0
+    available_memory_mb: int = 0
+    cpu_cores: int = 0
+    available_cpu_millicores: int = 0
+    docker_version: str = ""
+    available_ports: tuple[PortRange, ...] = ()
