@@ -1,0 +1,53 @@
+"""Work that a committed change left to do: messages to publish (`outbox`), objects to delete (`s3_deletions`)."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - SQLAlchemy evaluates the annotations
+from uuid import UUID  # noqa: TC003 - the same
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, String, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from manman.db.models.declarative import Base, CreatedAt, Identifier
+
+UNPUBLISHED = "published_at IS NULL AND failed_at IS NULL"
+
+
+class Outbox(CreatedAt, Base):
+    """A message that was decided in the same transaction; the relay publishes it and marks it.
+
+    `mandatory` messages are commands: without a queue to take them they fail, and so they do once `expires_at` is past.
+    `session_id` names the session a command is about; `needs_log_stream` asks for its log stream to be there first.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        CheckConstraint("published_at IS NULL OR failed_at IS NULL", name="one_outcome"),
+        Index("ix_outbox_unpublished", "id", postgresql_where=text(UNPUBLISHED)),
+        Index("ix_outbox_settled", text("coalesce(published_at, failed_at)")),
+    )
+
+    id: Mapped[Identifier]
+    message_id: Mapped[UUID] = mapped_column(unique=True, server_default=func.gen_random_uuid())
+    exchange: Mapped[str] = mapped_column(String(255))
+    routing_key: Mapped[str] = mapped_column(String(255))
+    body: Mapped[bytes]
+    mandatory: Mapped[bool] = mapped_column(server_default=text("false"))
+    expires_at: Mapped[datetime | None]
+    session_id: Mapped[int | None] = mapped_column(BigInteger)
+    needs_log_stream: Mapped[bool] = mapped_column(server_default=text("false"))
+    published_at: Mapped[datetime | None]
+    failed_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+
+
+class S3Deletion(CreatedAt, Base):
+    """An object whose row is gone; it is deleted from the store once `due_at` is past, and then so is this row."""
+
+    __tablename__ = "s3_deletions"
+
+    deletion_id: Mapped[Identifier]
+    key: Mapped[str]
+    due_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    error: Mapped[str | None]

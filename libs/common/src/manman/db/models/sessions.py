@@ -1,0 +1,67 @@
+"""Sessions: one run of a deployment each.
+
+`status`, the times and everything a host reports are written by `manman.db.transitions` only; `parameters`,
+`deadline_at` and `stop_requested_*` by the API. At most one session of a deployment is live: the schema says so too.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - SQLAlchemy evaluates the annotations
+from uuid import UUID  # noqa: TC003 - the same
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from manman.db.models.declarative import Base, Identifier, Timestamps, one_of
+from manman.domain.sessions import LIVE, Status
+
+_LIVE = tuple(status for status in Status if status in LIVE)
+
+
+class Session(Timestamps, Base):
+    """A run of a deployment. `phase`, `progress_percent` and `status_message` describe what is going on right now."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (
+        CheckConstraint(one_of("status", Status), name="status"),
+        CheckConstraint(f"({one_of('status', _LIVE)}) = (ended_at IS NULL)", name="ended_at"),
+        CheckConstraint("progress_percent BETWEEN 0 AND 100", name="progress_percent"),
+        Index("uq_sessions_one_live", "sgc_id", unique=True, postgresql_where=text(one_of("status", _LIVE))),
+        Index("ix_sessions_sgc_id_session_id", "sgc_id", text("session_id DESC")),
+        Index("ix_sessions_status_last_event_at", "status", "last_event_at"),
+        Index(None, "started_at"),
+        Index(
+            "ix_sessions_restored_from",
+            "restored_from_backup_id",
+            postgresql_where=text("restored_from_backup_id IS NOT NULL"),
+        ),
+    )
+
+    session_id: Mapped[Identifier]
+    sgc_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("server_game_configs.sgc_id", ondelete="CASCADE"))
+    status: Mapped[str] = mapped_column(String(50), server_default="pending")
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    exit_code: Mapped[int | None]
+    parameters: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'"))
+    deadline_at: Mapped[datetime | None]
+    restored_from_backup_id: Mapped[int | None] = mapped_column(
+        BigInteger,
+        ForeignKey("backups.backup_id", ondelete="SET NULL", use_alter=True, name="fk_sessions_restored_from"),
+    )
+    status_reason: Mapped[str | None] = mapped_column(String(100))
+    status_message: Mapped[str | None] = mapped_column(String(2000))
+    last_event_at: Mapped[datetime | None]
+    stop_requested_at: Mapped[datetime | None]
+    stop_requested_by: Mapped[str | None] = mapped_column(String(200))
+    forced_stop_at: Mapped[datetime | None]
+    lost_at: Mapped[datetime | None]
+    lost_reason: Mapped[str | None] = mapped_column(String(100))
+    recovered_at: Mapped[datetime | None]
+    host_boot_id: Mapped[UUID | None]
+    last_seq: Mapped[int | None] = mapped_column(BigInteger)
+    container_id: Mapped[str | None] = mapped_column(String(100))
+    image_digest: Mapped[str | None] = mapped_column(String(200))
+    phase: Mapped[str | None] = mapped_column(String(100))
+    progress_percent: Mapped[int] = mapped_column(server_default=text("0"))
+    log_stream_deleted_at: Mapped[datetime | None]

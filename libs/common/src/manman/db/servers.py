@@ -1,0 +1,163 @@
+"""Queries about hosts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from manman.db.models import Server, ServerCapability
+from manman.domain.hosts import HostStatus
+from manman.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+KEPT_CAPABILITIES = 20
+"""So many capability rows of a host are kept."""
+
+_DEFAULT_LOCK = 0x6D616E6D_01
+"""Advisory lock of the transaction that decides which host is the default one."""
+
+
+class Servers:
+    """Hosts within one transaction."""
+
+    def __init__(self, database_session: AsyncSession) -> None:
+        """Work in this transaction."""
+        self._db = database_session
+
+    async def get(self, server_id: int) -> Server:
+        """Return the host; raise `NotFound`."""
+        row = await self._db.get(Server, server_id)
+        if row is None:
+            raise NotFound("server", server_id)
+        return row
+
+    async def lock(self, server_id: int) -> Server:
+        """Return the host, locked until the end of the transaction; raise `NotFound`."""
+        query = select(Server).where(Server.server_id == server_id).with_for_update()
+        row = await self._db.scalar(query.execution_options(populate_existing=True))
+        if row is None:
+            raise NotFound("server", server_id)
+        return row
+
+    async def lock_all(self, server_ids: Collection[int]) -> dict[int, Server]:
+        """Lock the hosts that exist, in id order; return them by id."""
+        query = select(Server).where(Server.server_id.in_(server_ids)).order_by(Server.server_id).with_for_update()
+        rows = await self._db.scalars(query.execution_options(populate_existing=True))
+        return {row.server_id: row for row in rows}
+
+    async def by_name(self, name: str) -> Server | None:
+        """Return the host of that name."""
+        return await self._db.scalar(select(Server).where(Server.name == name))
+
+    async def get_default(self) -> Server | None:
+        """Return the default host."""
+        return await self._db.scalar(select(Server).where(Server.is_default))
+
+    async def list(
+        self, *, status: str | None = None, environment: str | None = None, limit: int = 50, offset: int = 0
+    ) -> Sequence[Server]:
+        """Return hosts by id."""
+        query = select(Server).order_by(Server.server_id).limit(limit).offset(offset)
+        if status:
+            query = query.where(Server.status == status)
+        if environment:
+            query = query.where(Server.environment == environment)
+        return (await self._db.scalars(query)).all()
+
+    async def add(self, *, name: str, **columns: Any) -> Server:  # noqa: ANN401 - columns of the table
+        """Insert a host; the first one becomes the default. Raise `AlreadyExists`."""
+        await self._lock_default()
+        first = await self._db.scalar(select(Server.server_id).limit(1)) is None
+        row = Server(name=name, is_default=first, **columns)
+        self._db.add(row)
+        await self._db.flush()
+        return row
+
+    async def register(
+        self, *, name: str, now: datetime, environment: str = "", features: Sequence[str] = (), public_address: str = ""
+    ) -> Server:
+        """Create or reuse the host of that name and bring it online: safe to repeat and to race."""
+        await self._lock_default()
+        first = await self._db.scalar(select(Server.server_id).limit(1)) is None
+        told = {
+            "status": HostStatus.ONLINE.value,
+            "last_seen": now,
+            "offline_since": None,
+            "features": list(features),
+            "public_address": public_address or None,
+        } | ({"environment": environment} if environment else {})
+        statement = insert(Server).values(name=name, is_default=first, **told)
+        query = statement.on_conflict_do_update(index_elements=[Server.name], set_=told).returning(Server)
+        row = await self._db.scalar(query, execution_options={"populate_existing": True})
+        if row is None:
+            raise NotFound("server", name)
+        return row
+
+    async def make_default(self, row: Server) -> None:
+        """Make this host the default instead of the one that is."""
+        await self._lock_default()
+        await self._db.execute(
+            update(Server).where(Server.is_default, Server.server_id != row.server_id).values(is_default=False)
+        )
+        row.is_default = True
+        await self._db.flush()
+
+    async def delete(self, server_id: int) -> bool:
+        """Delete the host and everything below it; tell whether it was there."""
+        query = delete(Server).where(Server.server_id == server_id).returning(Server.server_id)
+        return await self._db.scalar(query) is not None
+
+    async def add_capability(self, server_id: int, *, now: datetime, values: Mapping[str, Any]) -> ServerCapability:
+        """Record what the host offers now, and forget all but its newest rows."""
+        row = ServerCapability(server_id=server_id, recorded_at=now, **values)
+        self._db.add(row)
+        await self._db.flush()
+        newest = (
+            select(ServerCapability.capability_id)
+            .where(ServerCapability.server_id == server_id)
+            .order_by(ServerCapability.recorded_at.desc(), ServerCapability.capability_id.desc())
+            .limit(KEPT_CAPABILITIES)
+        )
+        await self._db.execute(
+            delete(ServerCapability).where(
+                ServerCapability.server_id == server_id, ServerCapability.capability_id.not_in(newest)
+            ),
+            execution_options={"synchronize_session": False},
+        )
+        return row
+
+    async def capabilities(self, server_ids: Collection[int]) -> dict[int, ServerCapability]:
+        """Return the newest capabilities of each of these hosts, by host id."""
+        query = (
+            select(ServerCapability)
+            .distinct(ServerCapability.server_id)
+            .where(ServerCapability.server_id.in_(server_ids))
+            .order_by(ServerCapability.server_id, ServerCapability.recorded_at.desc())
+        )
+        return {row.server_id: row for row in await self._db.scalars(query)}
+
+    async def mark_stale(self, *, silent_since: datetime, now: datetime) -> Sequence[int]:
+        """Set every online host that was last seen before `silent_since` offline; return their ids.
+
+        Two sweeps at once share the hosts between them: each gets those whose row it changed.
+        """
+        query = (
+            update(Server)
+            .where(
+                Server.status == HostStatus.ONLINE,
+                or_(Server.last_seen < silent_since, Server.last_seen.is_(None) & (Server.updated_at < silent_since)),
+            )
+            .values(status=HostStatus.OFFLINE.value, offline_since=func.coalesce(Server.last_seen, now))
+            .returning(Server.server_id)
+        )
+        return sorted(await self._db.scalars(query, execution_options={"synchronize_session": False}))
+
+    async def _lock_default(self) -> None:
+        await self._db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _DEFAULT_LOCK})

@@ -1,0 +1,204 @@
+"""Queries about sessions. Nothing here changes a status: `manman.db.transitions` does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from manman.db.models import GameConfig, Server, ServerGameConfig, Session
+from manman.domain.sessions import LIVE, SessionView, Status
+from manman.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+class Sessions:
+    """Sessions within one transaction."""
+
+    def __init__(self, database_session: AsyncSession) -> None:
+        """Work in this transaction."""
+        self._db = database_session
+
+    async def get(self, session_id: int) -> Session:
+        """Return the session; raise `NotFound`."""
+        row = await self._db.get(Session, session_id)
+        if row is None:
+            raise NotFound("session", session_id)
+        return row
+
+    async def lock(self, session_id: int) -> Session:
+        """Return the session, locked until the end of the transaction; raise `NotFound`."""
+        rows = await self.lock_all([session_id])
+        if session_id not in rows:
+            raise NotFound("session", session_id)
+        return rows[session_id]
+
+    async def lock_all(self, session_ids: Collection[int]) -> dict[int, Session]:
+        """Lock the sessions that exist, in id order (so that two batches never wait for each other in a circle)."""
+        query = select(Session).where(Session.session_id.in_(session_ids)).order_by(Session.session_id)
+        rows = await self._db.scalars(query.with_for_update().execution_options(populate_existing=True))
+        return {row.session_id: row for row in rows}
+
+    async def lock_live_of(self, sgc_id: int) -> Sequence[Session]:
+        """Return the live sessions of a deployment (at most one), locked."""
+        query = select(Session).where(Session.sgc_id == sgc_id, Session.status.in_(LIVE)).order_by(Session.session_id)
+        rows = await self._db.scalars(query.with_for_update().execution_options(populate_existing=True))
+        return rows.all()
+
+    async def lock_of_server(
+        self, server_id: int, *, statuses: Collection[str], also: Collection[int] = ()
+    ) -> Sequence[Session]:
+        """Return the sessions of a host in these states, and those of `also` that are on it, locked in id order."""
+        query = (
+            select(Session)
+            .join(ServerGameConfig, ServerGameConfig.sgc_id == Session.sgc_id)
+            .where(
+                ServerGameConfig.server_id == server_id,
+                Session.status.in_(statuses) | Session.session_id.in_(also),
+            )
+            .order_by(Session.session_id)
+            .with_for_update(of=Session)
+        )
+        return (await self._db.scalars(query.execution_options(populate_existing=True))).all()
+
+    async def lock_silent(
+        self,
+        *,
+        statuses: Collection[str],
+        silent_since: datetime,
+        on_hosts: str,
+        offline_since: datetime | None = None,
+        limit: int = 500,
+    ) -> Sequence[Session]:
+        """Lock sessions in these states without news since a time, on hosts in the state `on_hosts`.
+
+        `offline_since` asks in addition that the host has been offline since before that time. Rows that somebody
+        else holds are skipped: the next sweep meets them.
+        """
+        news = func.coalesce(Session.last_event_at, Session.created_at)
+        query = (
+            select(Session)
+            .join(ServerGameConfig, ServerGameConfig.sgc_id == Session.sgc_id)
+            .join(Server, Server.server_id == ServerGameConfig.server_id)
+            .where(Session.status.in_(statuses), news < silent_since, Server.status == on_hosts)
+            .order_by(Session.session_id)
+            .limit(limit)
+            .with_for_update(of=Session, skip_locked=True)
+        )
+        if offline_since is not None:
+            query = query.where(func.coalesce(Server.offline_since, Server.last_seen) < offline_since)
+        return (await self._db.scalars(query.execution_options(populate_existing=True))).all()
+
+    async def list(
+        self,
+        *,
+        sgc_id: int | None = None,
+        server_id: int | None = None,
+        game_config_id: int | None = None,
+        game_id: int | None = None,
+        statuses: Collection[str] = (),
+        live_only: bool = False,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> Sequence[Session]:
+        """Return sessions, newest first."""
+        query = select(Session).order_by(Session.session_id.desc()).limit(limit).offset(offset)
+        if server_id or game_config_id or game_id:
+            query = query.join(ServerGameConfig, ServerGameConfig.sgc_id == Session.sgc_id)
+        if game_id:
+            query = query.join(GameConfig, GameConfig.config_id == ServerGameConfig.game_config_id)
+        wanted = (
+            (sgc_id, Session.sgc_id == sgc_id),
+            (server_id, ServerGameConfig.server_id == server_id),
+            (game_config_id, ServerGameConfig.game_config_id == game_config_id),
+            (game_id, GameConfig.game_id == game_id),
+            (statuses, Session.status.in_(statuses)),
+            (live_only, Session.status.in_(LIVE)),
+            (started_after, Session.started_at >= started_after),
+            (started_before, Session.started_at <= started_before),
+        )
+        return (await self._db.scalars(query.where(*(clause for asked, clause in wanted if asked)))).all()
+
+    async def count_live(
+        self,
+        *,
+        sgc_id: int | None = None,
+        server_id: int | None = None,
+        game_config_id: int | None = None,
+        game_id: int | None = None,
+    ) -> int:
+        """Return how many live sessions hang below a deployment, host, config or game: those block its deletion."""
+        query = (
+            select(func.count())
+            .select_from(Session)
+            .join(ServerGameConfig, ServerGameConfig.sgc_id == Session.sgc_id)
+            .join(GameConfig, GameConfig.config_id == ServerGameConfig.game_config_id)
+            .where(Session.status.in_(LIVE))
+        )
+        wanted = (
+            (sgc_id, Session.sgc_id == sgc_id),
+            (server_id, ServerGameConfig.server_id == server_id),
+            (game_config_id, ServerGameConfig.game_config_id == game_config_id),
+            (game_id, GameConfig.game_id == game_id),
+        )
+        return int(await self._db.scalar(query.where(*(clause for asked, clause in wanted if asked))) or 0)
+
+    async def add(
+        self,
+        *,
+        sgc_id: int,
+        now: datetime,
+        parameters: Mapping[str, str] | None = None,
+        deadline_at: datetime | None = None,
+        **columns: Any,  # noqa: ANN401 - columns of the table
+    ) -> Session:
+        """Insert a session that is `pending`; raise `Conflict` when the deployment has a live one."""
+        await self._db.flush()  # what was superseded in this transaction must be so before the insert
+        row = Session(
+            sgc_id=sgc_id,
+            status=Status.PENDING.value,
+            parameters=dict(parameters or {}),
+            deadline_at=deadline_at,
+            created_at=now,
+            **columns,
+        )
+        self._db.add(row)
+        await self._db.flush()
+        return row
+
+    async def live_ids(self, sgc_ids: Collection[int]) -> dict[int, int]:
+        """Return the id of the live session of each deployment that has one."""
+        query = select(Session.sgc_id, Session.session_id).where(Session.sgc_id.in_(sgc_ids), Session.status.in_(LIVE))
+        return dict((await self._db.execute(query)).tuples().all())
+
+    async def ended_with_stream(self, *, ended_before: datetime, limit: int = 200) -> Sequence[Session]:
+        """Lock ended sessions whose log stream is still kept although they ended before that time."""
+        query = (
+            select(Session)
+            .where(
+                Session.status.not_in(LIVE), Session.ended_at < ended_before, Session.log_stream_deleted_at.is_(None)
+            )
+            .order_by(Session.ended_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return (await self._db.scalars(query)).all()
+
+
+def view(row: Session, *, other_live: bool = False) -> SessionView:
+    """Return what the domain needs to know about a session."""
+    return SessionView(
+        status=Status(row.status),
+        ended_at=row.ended_at,
+        stop_requested=row.stop_requested_at is not None,
+        other_live=other_live,
+        host_boot_id=row.host_boot_id,
+        last_seq=row.last_seq,
+    )

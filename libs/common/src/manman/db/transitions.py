@@ -1,0 +1,155 @@
+"""`apply`: the only writer of what a session has become.
+
+Reports of hosts, sweeps, reconciling and the API's stop and forced start all end here, so a change and the event that
+announces it can neither part nor be forgotten: both are in the caller's transaction. Deciding *whether* is not its
+business (`manman.domain.sessions.judge` does that). The caller holds the row's lock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from manman.domain.sessions import LIVE, Status
+from manman.messages.external import HostEvent, SessionEvent
+from manman.messages.routing import external_host, external_session
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from manman.db.models import Server, Session
+    from manman.db.unit_of_work import Transaction
+
+MAX_MESSAGE = 2000
+"""Longer messages are cut."""
+
+_ANNOUNCED = {
+    Status.RUNNING: "running",
+    Status.STOPPED: "stopped",
+    Status.COMPLETED: "stopped",
+    Status.CRASHED: "crashed",
+    Status.LOST: "lost",
+}
+"""The event of each state; states that are not here are not announced. `completed` is a way of having stopped."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What became of a session. Empty and None mean "nothing known"; they never erase what is.
+
+    `occurred_at` is when it happened as the host says, `started_at` when the game began to run; without them it is now.
+    """
+
+    status: Status
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    occurred_at: datetime | None = None
+    started_at: datetime | None = None
+    phase: str = ""
+    progress_percent: int = 0
+    host_boot_id: UUID | None = None
+    seq: int = 0
+    container_id: str = ""
+    image_digest: str = ""
+
+
+async def apply(tx: Transaction, row: Session, change: Change, *, now: datetime) -> Session:
+    """Give the session its new state and put the event about it into the outbox; return the row.
+
+    `started_at` is set once, `ended_at` on leaving the live states and cleared by a recovery.
+    """
+    previous = Status(row.status)
+    row.status = change.status.value
+    row.status_reason = change.reason[:100] or None
+    row.status_message = change.message[:MAX_MESSAGE] or None
+    _times(row, previous, change, now)
+    if change.exit_code is not None:
+        row.exit_code = change.exit_code
+    _observe(row, change, now)
+    await _announce(tx, row, previous, now)
+    await tx.flush()
+    return row
+
+
+def touch(row: Session, change: Change, *, now: datetime) -> None:
+    """Record that a host spoke of the session again: time, phase, progress. Its state stays, nothing is announced."""
+    if change.message:
+        row.status_message = change.message[:MAX_MESSAGE]
+    _observe(row, change, now)
+
+
+def enrich(row: Session, change: Change) -> None:
+    """Fill what is still unknown about the end of an ended session; its state and times stay."""
+    if row.exit_code is None:
+        row.exit_code = change.exit_code
+    row.status_reason = row.status_reason or change.reason[:100] or None
+    row.status_message = row.status_message or change.message[:MAX_MESSAGE] or None
+
+
+def announce_host(tx: Transaction, row: Server, event: str, *, previous: str, reason: str, now: datetime) -> None:
+    """Put the event `online`, `offline` or `stale` of a host into the outbox."""
+    event_id = uuid4()
+    body = HostEvent(
+        server_id=row.server_id,
+        status=row.status,
+        event_id=event_id,
+        occurred_at=now,
+        previous_status=previous,
+        reason=reason,
+    )
+    tx.outbox.add_external(routing_key=external_host(event), body=body, message_id=event_id)
+
+
+def _times(row: Session, previous: Status, change: Change, now: datetime) -> None:
+    if change.status is Status.RUNNING and row.started_at is None:
+        row.started_at = change.started_at or change.occurred_at or now
+    if change.status in LIVE:
+        row.ended_at = None
+        if previous is Status.LOST:
+            row.recovered_at = now
+    elif previous in LIVE or row.ended_at is None or previous is Status.LOST:
+        row.ended_at = change.occurred_at or now
+    if change.status is Status.LOST:
+        row.lost_at, row.lost_reason = now, change.reason[:100] or None
+
+
+def _observe(row: Session, change: Change, now: datetime) -> None:
+    row.last_event_at = now
+    if change.status is not Status.STARTING:
+        row.phase, row.progress_percent = None, 0
+    elif change.phase:
+        row.phase, row.progress_percent = change.phase[:100], min(max(change.progress_percent, 0), 100)
+    if change.host_boot_id is not None:
+        row.host_boot_id, row.last_seq = change.host_boot_id, change.seq or None
+    row.container_id = change.container_id[:100] or row.container_id
+    row.image_digest = change.image_digest[:200] or row.image_digest
+
+
+async def _announce(tx: Transaction, row: Session, previous: Status, now: datetime) -> None:
+    status = Status(row.status)
+    if status not in _ANNOUNCED or status is previous:
+        return
+    origin = await tx.deployments.origin(row.sgc_id)
+    event = _ANNOUNCED[status]
+    event_id = uuid4()
+    body = SessionEvent(
+        session_id=row.session_id,
+        sgc_id=row.sgc_id,
+        status=event,
+        exit_code=row.exit_code,
+        event_id=event_id,
+        occurred_at=now,
+        previous_status=previous.value,
+        server_id=origin.server_id,
+        game_id=origin.game_id,
+        game_config_id=origin.game_config_id,
+        final_status=status.value if status not in LIVE and status is not Status.LOST else "",
+        reason=row.status_reason or "",
+        message=row.status_message or "",
+    )
+    tx.outbox.add_external(
+        routing_key=external_session(event), body=body, message_id=event_id, session_id=row.session_id
+    )

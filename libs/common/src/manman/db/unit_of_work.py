@@ -1,0 +1,91 @@
+"""The unit of work: one transaction, and in it one object per noun with the queries that somebody calls.
+
+    async with uow() as tx:
+        row = await tx.sessions.lock(session_id)
+        ...
+        await tx.commit()
+
+Leaving without a commit rolls back. READ COMMITTED: whoever decides from a row locks it first. Rows stay readable
+after the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+from sqlalchemy import exc, text
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from manman.db.configs import Configs
+from manman.db.deployments import Deployments
+from manman.db.games import Games
+from manman.db.outbox import CHANNEL, OutboxRows
+from manman.db.ports import Ports
+from manman.db.servers import Servers
+from manman.db.sessions import Sessions
+from manman.db.volumes import Volumes
+from manman.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+class Transaction:
+    """An open transaction: the nouns, and `commit`."""
+
+    def __init__(self, database_session: AsyncSession) -> None:
+        """Open the nouns on one database session."""
+        self._database_session = database_session
+        self.servers = Servers(database_session)
+        self.games = Games(database_session)
+        self.configs = Configs(database_session)
+        self.volumes = Volumes(database_session)
+        self.deployments = Deployments(database_session)
+        self.ports = Ports(database_session)
+        self.sessions = Sessions(database_session)
+        self.outbox = OutboxRows(database_session)
+
+    async def flush(self) -> None:
+        """Send what was changed so far to the database, without committing: constraints speak now."""
+        await self._database_session.flush()
+
+    async def refresh(self, row: object) -> None:
+        """Flush, then read the row again: for columns that the database itself sets."""
+        await self._database_session.flush()
+        await self._database_session.refresh(row)
+
+    async def commit(self) -> None:
+        """Make everything of this transaction true at once, and wake the relay when there is a message in it."""
+        await self._database_session.flush()
+        if self.outbox.added:
+            await self._database_session.execute(text(f"SELECT pg_notify('{CHANNEL}', '')"))
+        await self._database_session.commit()
+
+
+Uow: TypeAlias = Callable[[], AbstractAsyncContextManager[Transaction]]
+
+
+class UnitOfWork:
+    """Makes transactions on one engine; calling it gives the context manager."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        """Use the pool of `engine`."""
+        self._make_session = async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[Transaction]:
+        """Open a transaction.
+
+        Raises:
+            Unavailable: no connection to the database could be had, or it broke.
+
+        """
+        try:
+            async with self._make_session() as database_session:
+                yield Transaction(database_session)
+        except exc.TimeoutError as error:
+            raise Unavailable("the database is busy: no free connection") from error
