@@ -9,6 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from manman.logs import configure
+
 from manman_devstack import probes
 from manman_devstack.demo import catalogue
 from manman_devstack.demo.addresses import Addresses, read_addresses
@@ -49,6 +51,7 @@ def run(*, game_address: str = "127.0.0.1") -> int:
     """
     colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     screen = Screen(sys.stdout, colours=bool(colours))
+    configure("warning", "console", "demo")
     failure: DemoError | None = None
     logs = ""
     try:
