@@ -1,7 +1,8 @@
 import pytest
+from _pytest.capture import CaptureFixture
+from _pytest.monkeypatch import MonkeyPatch
 from manman import service
 from manman.settings import BusSettings, DatabaseSettings, ObjectStoreSettings, RuntimeSettings
-from pytest import CaptureFixture, MonkeyPatch
 
 
 class Both(RuntimeSettings, DatabaseSettings, BusSettings):

@@ -105,7 +105,7 @@ class BusSettings(Fragment):
     rabbitmq_ca_cert_path: str = Field(default="", description="CA file for amqps; empty: the system's")
     rabbitmq_tls_server_name: str = Field(default="", description="name expected in the broker's certificate")
     rabbitmq_heartbeat_seconds: int = Field(
-        default=10, ge=1, le=600, description="AMQP heartbeat; a silent broker is given up after about twice this"
+        default=5, ge=1, le=600, description="AMQP heartbeat; a silent broker is given up after about four times this"
     )
     external_exchange: str = Field(
         default="external", min_length=1, max_length=127, description="exchange that carries manman.* events"

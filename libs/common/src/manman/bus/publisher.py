@@ -1,0 +1,194 @@
+"""The *publisher*: a message counts as sent when the broker has confirmed it, and not before.
+
+A confirm that did not come (time limit, connection lost) is Unavailable: the message may or may not have arrived, so
+whoever sends again uses the same `message_id` and receivers drop what they have seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import aio_pika
+from aio_pika.exceptions import PublishError
+from prometheus_client import Counter
+
+from manman import clock
+from manman.bus.connection import OPERATION_TIMEOUT_S, broker_errors, close_quietly, declare_exchanges
+from manman.errors import ManManError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from aio_pika.abc import AbstractChannel
+
+    from manman.bus.connection import Connection
+
+PUBLISHED = Counter("manman_messages_published_total", "Messages handed to the broker.", ["exchange", "outcome"])
+MAX_IN_FLIGHT = 500
+"""Unconfirmed messages that `publish_many` lets pile up; beyond that more of them gain nothing."""
+
+
+class Unroutable(Exception):  # noqa: N818 - reads like the rest of the family
+    """Nobody has a queue for this mandatory message: the broker sent it back."""
+
+    def __init__(self, exchange: str, routing_key: str) -> None:
+        self.exchange = exchange
+        self.routing_key = routing_key
+        super().__init__(f"no queue takes {routing_key} from exchange {exchange or 'default'!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outgoing:
+    """A message to be sent. `expiration_ms` is how long it may wait in a queue."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    message_id: str
+    mandatory: bool = False
+    expiration_ms: int | None = None
+    headers: Mapping[str, str | int] | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    persistent: bool = True
+
+
+Result: TypeAlias = Unroutable | ManManError | None
+"""What became of one message of many: None is confirmed."""
+
+
+class Publisher:
+    """Publishes on one channel of its own, opened when first needed and again after every loss."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._channel: AbstractChannel | None = None
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._drop(self._channel)
+
+    async def publish(
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        *,
+        message_id: str,
+        mandatory: bool = False,
+        expiration_ms: int | None = None,
+        headers: Mapping[str, str | int] | None = None,
+        correlation_id: str | None = None,
+        reply_to: str | None = None,
+        persistent: bool = True,
+        timeout_s: float = OPERATION_TIMEOUT_S,
+    ) -> None:
+        """Send one message and wait for its confirm, `timeout_s` at most, reconnecting included.
+
+        Unroutable if `mandatory` and no queue takes it, Unavailable if the broker is away or did not confirm.
+        """
+        message = Outgoing(
+            exchange=exchange,
+            routing_key=routing_key,
+            body=body,
+            message_id=message_id,
+            mandatory=mandatory,
+            expiration_ms=expiration_ms,
+            headers=headers,
+            correlation_id=correlation_id,
+            reply_to=reply_to,
+            persistent=persistent,
+        )
+        await self._send(await self._open(timeout_s), message, timeout_s)
+
+    async def publish_many(
+        self, messages: Sequence[Outgoing], *, timeout_s: float = OPERATION_TIMEOUT_S
+    ) -> list[Result]:
+        """Send messages in their order without waiting in between; return what became of each, in the same order.
+
+        Raises nothing but cancellation. After the first loss of the connection the rest is Unavailable, too.
+        """
+        results: list[Result] = []
+        for start in range(0, len(messages), MAX_IN_FLIGHT):
+            part = messages[start : start + MAX_IN_FLIGHT]
+            try:
+                channel = await self._open(timeout_s)
+            except ManManError as error:
+                return [*results, *[error] * (len(messages) - start)]
+            results.extend(await asyncio.gather(*(self._try(channel, message, timeout_s) for message in part)))
+        return results
+
+    async def _try(self, channel: AbstractChannel, message: Outgoing, timeout_s: float) -> Result:
+        try:
+            await self._send(channel, message, timeout_s)
+        except (Unroutable, ManManError) as error:
+            return error
+        return None
+
+    async def _send(self, channel: AbstractChannel, message: Outgoing, timeout_s: float) -> None:
+        outcome = "failed"
+        try:
+            with broker_errors(f"publishing {message.routing_key}"):
+                async with asyncio.timeout(timeout_s):
+                    await self._put(channel, message)
+            outcome = "confirmed"
+        except Unroutable:
+            outcome = "unroutable"
+            raise
+        except ManManError as error:
+            await self._drop(channel)
+            raise Unavailable(str(error)) from error
+        finally:
+            PUBLISHED.labels(message.exchange, outcome).inc()
+
+    async def _put(self, channel: AbstractChannel, message: Outgoing) -> None:
+        exchange: Any = (
+            await channel.get_exchange(message.exchange, ensure=False) if message.exchange else channel.default_exchange
+        )
+        try:
+            await exchange.publish(self._dress(message), message.routing_key, mandatory=message.mandatory)
+        except PublishError as error:
+            raise Unroutable(message.exchange, message.routing_key) from error
+
+    def _dress(self, message: Outgoing) -> aio_pika.Message:
+        return aio_pika.Message(
+            message.body,
+            content_type="application/json",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT if message.persistent else None,
+            message_id=message.message_id,
+            app_id=self._connection.name,
+            timestamp=clock.now(),
+            expiration=None if message.expiration_ms is None else message.expiration_ms / 1000,
+            headers=dict(message.headers) if message.headers else None,
+            correlation_id=message.correlation_id,
+            reply_to=message.reply_to,
+        )
+
+    async def _open(self, timeout_s: float) -> AbstractChannel:
+        with broker_errors("opening a channel to publish"):
+            async with asyncio.timeout(timeout_s), self._opening:
+                if self._channel is not None and not self._channel.is_closed:
+                    return self._channel
+                await self._connection.wait_up()
+                channel = await self._connection.open_channel(confirms=True)
+                try:
+                    await declare_exchanges(channel, self._connection.exchanges)
+                except BaseException:
+                    await close_quietly(channel)
+                    raise
+                self._channel = channel
+                return channel
+
+    async def _drop(self, channel: AbstractChannel | None) -> None:
+        if channel is None or channel is not self._channel:
+            return
+        self._channel = None
+        await close_quietly(channel)
