@@ -1,1 +1,1 @@
-"""See the package's pyproject for what it is."""
+"""The wrapper: beside each game, holding its console and telling how it ended."""
