@@ -1,0 +1,190 @@
+"""What happens around every call, whether it came by gRPC or REST: one chain, so that both are the same API.
+
+    request id -> log context -> who calls -> may they -> is the request right -> deadline -> servicer -> outcome
+
+The chain raises nothing but `CallFailed`, which carries the finished status, and CancelledError when the caller went
+away. It knows no transport: the gRPC server and the REST gateway hand it a method, a request and the metadata.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from manman import logs
+from manman.errors import Invalid, ManManError, TimedOut, Unavailable
+from manman.rpc import access
+from manman.rpc.errors import CallFailed, code_name, to_failure
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+
+    from google.protobuf.descriptor import MethodDescriptor
+    from google.protobuf.message import Message
+
+    from manman.errors import Problem
+
+REQUEST_ID_KEY = "x-request-id"
+DEFAULT_TIMEOUT_S = 30.0
+
+CALLS = Counter("manman_rpc_calls_total", "Calls answered, by gRPC or REST.", ["method", "code"])
+CALL_SECONDS = Histogram("manman_rpc_seconds", "How long an answer took; streams are not in it.", ["method"])
+OPEN_STREAMS = Gauge("manman_rpc_open_streams", "Streams being served.", ["method"])
+
+log = structlog.get_logger(__name__)
+
+RequestT = TypeVar("RequestT", bound="Message")
+AnswerT = TypeVar("AnswerT")
+
+_request_id: ContextVar[str] = ContextVar("request_id", default="")
+_caller: ContextVar[access.Caller | None] = ContextVar("caller", default=None)
+_PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def current_request_id() -> str:
+    """Return the id of the call being answered; empty outside of calls."""
+    return _request_id.get()
+
+
+def current_caller() -> access.Caller | None:
+    """Return who made the call being answered; None outside of calls."""
+    return _caller.get()
+
+
+class Chain:
+    """The steps around every call of one process.
+
+    `validate` says what is wrong with a request; None where requests come from our own code only. `timeout_s` is how
+    long answering may take when the caller gave no deadline.
+    """
+
+    def __init__(
+        self,
+        authenticate: access.Authenticate,
+        validate: Callable[[Message], Sequence[Problem]] | None = None,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        self._authenticate = authenticate
+        self._validate = validate
+        self._timeout_s = timeout_s
+        self._stopping = False
+        self._waits: set[asyncio.Timeout] = set()
+
+    async def call(
+        self,
+        method: MethodDescriptor,
+        request: RequestT,
+        metadata: Mapping[str, str],
+        handler: Callable[[RequestT], Coroutine[Any, Any, AnswerT]],
+        *,
+        timeout_s: float | None = None,
+    ) -> AnswerT:
+        """Answer one call; raises CallFailed. `timeout_s` is the caller's own deadline if it gave one."""
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        started = time.monotonic()
+        with self._around(method, metadata):
+            await self._admit(method, request, metadata)
+            answer = await _within(limit_s, method.name, handler(request))
+            CALL_SECONDS.labels(method.full_name).observe(time.monotonic() - started)
+            return answer
+
+    async def stream(
+        self,
+        method: MethodDescriptor,
+        request: RequestT,
+        metadata: Mapping[str, str],
+        handler: Callable[[RequestT], AsyncIterator[AnswerT]],
+    ) -> AsyncGenerator[AnswerT, None]:
+        """Answer one streaming call until it ends, the caller leaves or `end_streams`; raises CallFailed.
+
+        Must be consumed, and closed (`contextlib.aclosing`), by one task.
+        """
+        with self._around(method, metadata), OPEN_STREAMS.labels(method.full_name).track_inprogress():
+            await self._admit(method, request, metadata)
+            items = handler(request)
+            async with contextlib.AsyncExitStack() as stack:
+                if isinstance(items, AsyncGenerator):
+                    await stack.enter_async_context(contextlib.aclosing(items))
+                while (item := await self._next(items)) is not None:
+                    yield item
+
+    def end_streams(self) -> None:
+        """End every stream with UNAVAILABLE, now and from now on: this process stops, another one may take over."""
+        self._stopping = True
+        for wait in self._waits:
+            wait.reschedule(asyncio.get_running_loop().time())
+
+    async def _next(self, items: AsyncIterator[AnswerT]) -> AnswerT | None:
+        """Return the next item, None at the end; raises Unavailable once streams are ended."""
+        wait = asyncio.timeout(0 if self._stopping else None)
+        try:
+            async with wait:
+                self._waits.add(wait)
+                return await anext(items, None)
+        except TimeoutError as error:
+            if not wait.expired():
+                raise
+            raise Unavailable("the service is stopping; connect again") from error
+        finally:
+            self._waits.discard(wait)
+
+    async def _admit(self, method: MethodDescriptor, request: Message, metadata: Mapping[str, str]) -> None:
+        caller = await self._authenticate(metadata)
+        access.require(caller, access.required_role(method), method.name)
+        _caller.set(caller)
+        problems = self._validate(request) if self._validate is not None else ()
+        if problems:
+            raise Invalid(problems)
+
+    @contextlib.contextmanager
+    def _around(self, method: MethodDescriptor, metadata: Mapping[str, str]) -> Iterator[None]:
+        """Name the call, and turn whatever goes wrong in the block into CallFailed."""
+        request_id = request_id_of(metadata)
+        _request_id.set(request_id)
+        code = "OK"
+        with logs.bind(request_id=request_id, rpc=method.name):
+            try:
+                yield
+            except (asyncio.CancelledError, GeneratorExit):
+                code = "CANCELLED"
+                raise
+            except Exception as error:
+                failure = to_failure(error, request_id)
+                code = code_name(failure.status)
+                _log_failure(error, failure)
+                raise failure from error
+            finally:
+                CALLS.labels(method.full_name, code).inc()
+
+
+def request_id_of(metadata: Mapping[str, str]) -> str:
+    """Return the caller's request id if it is a plain word, else a new one."""
+    given = metadata.get(REQUEST_ID_KEY, "")
+    return given if _PLAIN_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+async def _within(limit_s: float, name: str, answer: Coroutine[Any, Any, AnswerT]) -> AnswerT:
+    try:
+        async with asyncio.timeout(limit_s) as scope:
+            return await answer
+    except TimeoutError as error:
+        if not scope.expired():
+            raise
+        raise TimedOut(f"{name} took longer than {limit_s:g} s") from error
+
+
+def _log_failure(error: Exception, failure: CallFailed) -> None:
+    if failure.is_bug:
+        log.error("call_failed_by_a_bug", exc_info=error)
+    elif isinstance(error, ManManError):
+        log.info("call_refused", code=code_name(failure.status), reason=str(error))

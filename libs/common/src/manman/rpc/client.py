@@ -1,0 +1,129 @@
+"""A channel to another part of the platform, and calls that raise our own errors.
+
+    async with client.channel("localhost:50051") as channel:
+        api = ManManAPIStub(channel)
+        answer = await client.call(api.GetServer, GetServerRequest(server_id=1), timeout_s=5)
+
+A call that cannot be made raises `Unavailable`, one that takes too long `TimedOut`, and so on through the family.
+Nothing is retried here: only the caller knows whether that is safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+
+from manman.errors import Invalid, Problem
+from manman.rpc.chain import REQUEST_ID_KEY, current_request_id
+from manman.rpc.errors import from_rpc_error
+from manman.rpc.server import MAX_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from manman.settings import RpcClientSettings
+
+AUTHORIZATION_KEY = "authorization"
+
+_OPTIONS: list[tuple[str, int | str]] = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.enable_http_proxy", 0),  # our own parts are never behind the internet's proxy
+]
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+
+
+@contextlib.asynccontextmanager
+async def channel(
+    address: str,
+    *,
+    use_tls: bool | None = None,
+    ca_cert_path: str = "",
+    server_name: str = "",
+) -> AsyncIterator[grpc.aio.Channel]:
+    """Open a channel to `address`: `host:port`, `http(s)://host:port` or `unix:/path`. Connects when first used.
+
+    TLS is as `use_tls` says, else as the address says (only https turns it on). `ca_cert_path` replaces the system's
+    authorities, `server_name` is the name expected in the certificate.
+    """
+    scheme, separator, rest = address.partition("://")
+    target = rest if separator else address
+    options = list(_OPTIONS)
+    if server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
+    if use_tls if use_tls is not None else scheme == "https":
+        authorities = Path(ca_cert_path).read_bytes() if ca_cert_path else None  # noqa: ASYNC240 - once, at start
+        opened = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(authorities), options=options)
+    else:
+        opened = grpc.aio.insecure_channel(target, options=options)
+    async with opened as ready:
+        yield ready
+
+
+@contextlib.asynccontextmanager
+async def channel_to_api(settings: RpcClientSettings) -> AsyncIterator[grpc.aio.Channel]:
+    """Open a channel to the API as the settings say. Raises Invalid for a setting that gRPC cannot honour."""
+    if settings.api_tls_skip_verify:
+        advice = "gRPC always verifies; give the certificate's authority in API_CA_CERT_PATH"
+        raise Invalid([Problem("API_TLS_SKIP_VERIFY", advice)])
+    async with channel(
+        settings.api_address,
+        use_tls=settings.api_use_tls,
+        ca_cert_path=settings.api_ca_cert_path,
+        server_name=settings.api_tls_server_name,
+    ) as opened:
+        yield opened
+
+
+async def call(
+    method: grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT],
+    request: RequestT,
+    *,
+    timeout_s: float,
+    token: str = "",
+    wait_for_ready: bool = False,
+) -> ResponseT:
+    """Make one call; raises errors of `manman.errors`, or RemoteFailure for a bug on the other side.
+
+    With `wait_for_ready` the call waits for a connection within its time instead of failing at once.
+    """
+    try:
+        return await method(request, timeout=timeout_s, metadata=_metadata(token), wait_for_ready=wait_for_ready)
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
+
+
+async def stream(
+    method: grpc.aio.UnaryStreamMultiCallable[RequestT, ResponseT],
+    request: RequestT,
+    *,
+    timeout_s: float | None = None,
+    token: str = "",
+) -> AsyncGenerator[ResponseT, None]:
+    """Make one streaming call; raises like `call`. Close it with `contextlib.aclosing` to end the call early."""
+    call = method(request, timeout=timeout_s, metadata=_metadata(token))
+    try:
+        async for item in call:
+            yield item
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
+    finally:
+        call.cancel()
+
+
+def _metadata(token: str) -> grpc.aio.Metadata:
+    metadata = grpc.aio.Metadata()
+    if request_id := current_request_id():
+        metadata.add(REQUEST_ID_KEY, request_id)
+    if token:
+        metadata.add(AUTHORIZATION_KEY, f"Bearer {token}")
+    return metadata
