@@ -81,14 +81,18 @@ def _shared(classes: Iterable[type[Fragment]]) -> list[tuple[type[Fragment], str
 
 
 def _own_fields(settings: type[Fragment]) -> dict[str, FieldInfo]:
-    """Return the fields that the class does not share with others, or whose default it changes."""
+    """Return the fields that the class does not share with others, or about which it says something else."""
     bases = [base for base in settings.__mro__ if base.__name__ in _TITLES and issubclass(base, Fragment)]
     inherited = {name: field for base in bases for name, field in base.model_fields.items()}
     return {
         name: field
         for name, field in settings.model_fields.items()
-        if name not in inherited or _default(inherited[name]) != _default(field)
+        if name not in inherited or _facts(name, inherited[name]) != _facts(name, field)
     }
+
+
+def _facts(name: str, field: FieldInfo) -> tuple[str, str]:
+    return _default(field), _aliases(name, field)
 
 
 def _own_table(settings: type[Fragment]) -> str:
