@@ -1,1 +1,1 @@
-"""See the package's pyproject for what it is."""
+"""The control API: intent in, intent recorded. It owns no containers and publishes nothing but through the outbox."""

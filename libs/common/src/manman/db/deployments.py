@@ -49,6 +49,21 @@ class Deployments:
             raise NotFound("deployment", sgc_id)
         return row
 
+    async def lock_below(
+        self, *, server_id: int | None = None, game_config_id: int | None = None, game_id: int | None = None
+    ) -> None:
+        """Lock the deployments below a host, config or game in id order: nobody starts a session there meanwhile."""
+        query = select(ServerGameConfig.sgc_id).order_by(ServerGameConfig.sgc_id).with_for_update(of=ServerGameConfig)
+        if server_id is not None:
+            query = query.where(ServerGameConfig.server_id == server_id)
+        if game_config_id is not None:
+            query = query.where(ServerGameConfig.game_config_id == game_config_id)
+        if game_id is not None:
+            query = query.join(GameConfig, GameConfig.config_id == ServerGameConfig.game_config_id).where(
+                GameConfig.game_id == game_id
+            )
+        await self._db.execute(query)
+
     async def list(
         self,
         *,

@@ -1,0 +1,141 @@
+"""Game configs: how to run a game, with files, declared parameters and limits.
+
+A config in use may be changed: sessions that run keep what they were started with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from manman.db.models import GameConfigFile
+from manman.domain.configs import check_environment, check_files, check_image, check_stop
+from manman.domain.parameters import check_declared
+from manman.errors import Conflict, Invalid
+
+from manman_api import masks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from manman.db.models import GameConfig
+    from manman.db.unit_of_work import Transaction, Uow
+    from manman.domain.parameters import Declared
+    from manman.domain.rendering import FileTemplate
+
+    from manman_api.paging import Page
+
+LIMITS = ("memory_mb", "cpu_millicores", "pids_limit")
+
+
+class ConfigValues(TypedDict):
+    """What a request says about a config. `resources` maps the names of `LIMITS`; None when the request has none."""
+
+    name: str
+    image: str
+    args_template: str
+    env_template: dict[str, str]
+    files: list[FileTemplate]
+    parameters: list[Declared]
+    entrypoint: list[str]
+    command: list[str]
+    resources: dict[str, int] | None
+    stop_command: str
+    stop_timeout_seconds: int
+    stop_signal: str
+
+
+async def list_configs(*, game_id: int, page: Page, uow: Uow) -> tuple[list[GameConfig], str]:
+    """Return a page of configs by id, of one game when `game_id` is not 0, and the token of the next."""
+    async with uow() as tx:
+        return page.cut(await tx.configs.list(game_id=game_id, limit=page.limit, offset=page.offset))
+
+
+async def get_config(*, config_id: int, uow: Uow) -> GameConfig:
+    """Return a config; raise `NotFound`."""
+    async with uow() as tx:
+        return await tx.configs.get(config_id)
+
+
+async def create_config(*, game_id: int, values: ConfigValues, uow: Uow) -> GameConfig:
+    """Add a config to a game; raise `Invalid`, `NotFound` (the game) or `AlreadyExists`."""
+    wanted: dict[str, Any] = dict(values)
+    _check(wanted)
+    async with uow() as tx:
+        await tx.games.get(game_id)
+        row = await tx.configs.add(
+            game_id=game_id,
+            files=_files(wanted.pop("files")),
+            parameters=wanted.pop("parameters"),
+            **_columns(wanted),
+        )
+        await tx.commit()
+        return row
+
+
+async def update_config(*, config_id: int, values: ConfigValues, update_paths: Sequence[str], uow: Uow) -> GameConfig:
+    """Change a config; files and parameters are replaced as a whole."""
+    wanted = masks.changes(update_paths, values, mandatory=("name", "image"))
+    _check(wanted)
+    async with uow() as tx:
+        row = await tx.configs.lock(config_id)
+        await _replace_parts(tx, row, wanted)
+        for column, value in _columns(wanted).items():
+            setattr(row, column, value)
+        await tx.commit()
+        return row
+
+
+async def delete_config(*, config_id: int, uow: Uow) -> None:
+    """Remove a config with its deployments; an unknown id is fine. `Conflict` while a session is live."""
+    async with uow() as tx:
+        await tx.deployments.lock_below(game_config_id=config_id)
+        live = await tx.sessions.count_live(game_config_id=config_id)
+        if live:
+            raise Conflict(f"game config {config_id} has {live} live sessions; stop them first")
+        await tx.configs.delete(config_id)
+        await tx.commit()
+
+
+def declared(row: GameConfig) -> list[Declared]:
+    """Return what a stored config declares, as the domain reads it."""
+    return [parameter.declared for parameter in row.parameters]
+
+
+def _check(wanted: Mapping[str, Any]) -> None:
+    problems = []
+    if "image" in wanted:
+        problems += check_image(wanted["image"])
+    problems += check_environment(wanted.get("env_template", {}))
+    problems += check_files(wanted.get("files", []))
+    problems += check_stop(wanted.get("stop_signal", ""), wanted.get("stop_timeout_seconds", 0))
+    try:
+        check_declared(wanted.get("parameters", []))
+    except Invalid as refused:
+        problems += refused.problems
+    if problems:
+        raise Invalid(problems)
+
+
+async def _replace_parts(tx: Transaction, row: GameConfig, wanted: dict[str, Any]) -> None:
+    if "files" in wanted:
+        await tx.configs.set_files(row, _files(wanted.pop("files")))
+    if "parameters" in wanted:
+        await tx.configs.set_parameters(row, wanted.pop("parameters"))
+
+
+def _columns(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns to write: the values under their own names, the limits one by one."""
+    columns = dict(wanted)
+    if "resources" in columns:
+        limits = columns.pop("resources") or {}
+        columns |= {name: limits.get(name, 0) for name in LIMITS}
+    if "args_template" in columns:
+        columns["args_template"] = columns["args_template"] or None
+    return columns
+
+
+def _files(files: Sequence[FileTemplate]) -> list[GameConfigFile]:
+    return [
+        GameConfigFile(path=file.path, content=file.content, mode=file.mode or "0644", is_template=file.is_template)
+        for file in files
+    ]

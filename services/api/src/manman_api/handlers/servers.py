@@ -1,0 +1,144 @@
+"""Hosts: who they are, and their signs of life over gRPC (most come over the bus, to the processor)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from manman.db import transitions
+from manman.domain.hosts import HostStatus, came_back
+from manman.errors import Conflict
+
+from manman_api import masks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from manman.db.models import Server, ServerCapability
+    from manman.db.unit_of_work import Transaction, Uow
+    from manman.domain.hosts import Capabilities
+
+    from manman_api.paging import Page
+
+
+class Host(NamedTuple):
+    """A host and the newest of what it said it offers."""
+
+    row: Server
+    capability: ServerCapability | None
+
+
+async def list_servers(*, page: Page, uow: Uow) -> tuple[list[Host], str]:
+    """Return a page of hosts by id, and the token of the next."""
+    async with uow() as tx:
+        rows, token = page.cut(await tx.servers.list(limit=page.limit, offset=page.offset))
+        newest = await tx.servers.capabilities([row.server_id for row in rows])
+        return [Host(row, newest.get(row.server_id)) for row in rows], token
+
+
+async def get_server(*, server_id: int, uow: Uow) -> Host:
+    """Return a host; raise `NotFound`."""
+    async with uow() as tx:
+        return await _host(tx, await tx.servers.get(server_id))
+
+
+async def create_server(*, name: str, uow: Uow) -> Host:
+    """Add a host that has not been heard yet; the first one becomes the default. Raise `AlreadyExists`."""
+    async with uow() as tx:
+        row = await tx.servers.add(name=name)
+        await tx.commit()
+        return Host(row, None)
+
+
+async def update_server(
+    *, server_id: int, values: Mapping[str, object], update_paths: Sequence[str], now: datetime, uow: Uow
+) -> Host:
+    """Change `name`, `status` or `is_default`. Making a host the default unmakes the one before."""
+    wanted = masks.changes(update_paths, values, mandatory=("name", "status"))
+    async with uow() as tx:
+        row = await tx.servers.lock(server_id)
+        row.name = wanted.get("name", row.name)
+        if "status" in wanted:
+            _set_status(tx, row, wanted["status"], reason="set_by_operator", now=now)
+        if "is_default" in wanted:
+            await _set_default(tx, row, wanted=wanted["is_default"])
+        await tx.commit()
+        return await _host(tx, row)
+
+
+async def delete_server(*, server_id: int, uow: Uow) -> None:
+    """Remove a host with all its deployments; an unknown id is fine. `Conflict` while a session is live."""
+    async with uow() as tx:
+        await tx.deployments.lock_below(server_id=server_id)
+        live = await tx.sessions.count_live(server_id=server_id)
+        if live:
+            raise Conflict(f"server {server_id} has {live} live sessions; stop them first")
+        await tx.servers.delete(server_id)
+        await tx.commit()
+
+
+async def register_server(
+    *,
+    name: str,
+    capabilities: Capabilities | None,
+    environment: str,
+    features: Sequence[str],
+    public_address: str,
+    now: datetime,
+    uow: Uow,
+) -> Host:
+    """Create or reuse the host of that name, online as of now. Repeating it changes nothing but the times."""
+    async with uow() as tx:
+        row = await tx.servers.register(
+            name=name, now=now, environment=environment, features=features, public_address=public_address
+        )
+        await _record(tx, row.server_id, capabilities, now)
+        await tx.commit()
+        return await _host(tx, row)
+
+
+async def heartbeat(*, server_id: int, capabilities: Capabilities | None, now: datetime, uow: Uow) -> None:
+    """Take a sign of life; a host that was offline is online again and that is announced. Raise `NotFound`."""
+    async with uow() as tx:
+        row = await tx.servers.lock(server_id)
+        row.last_seen = max(now, row.last_seen or now)
+        if came_back(row.status):
+            _set_status(tx, row, HostStatus.ONLINE, reason="heartbeat", now=now)
+        await _record(tx, server_id, capabilities, now)
+        await tx.commit()
+
+
+async def _host(tx: Transaction, row: Server) -> Host:
+    newest = await tx.servers.capabilities([row.server_id])
+    return Host(row, newest.get(row.server_id))
+
+
+def _set_status(tx: Transaction, row: Server, status: str, *, reason: str, now: datetime) -> None:
+    if status == row.status:
+        return
+    previous, row.status = row.status, str(status)
+    row.offline_since = now if status == HostStatus.OFFLINE else None
+    transitions.announce_host(tx, row, str(status), previous=previous, reason=reason, now=now)
+
+
+async def _set_default(tx: Transaction, row: Server, *, wanted: bool) -> None:
+    if wanted:
+        await tx.servers.make_default(row)
+    elif row.is_default:
+        raise Conflict(f"server {row.server_id} is the default; make another one the default instead")
+
+
+async def _record(tx: Transaction, server_id: int, capabilities: Capabilities | None, now: datetime) -> None:
+    if capabilities is None:
+        return
+    values: dict[str, Any] = {
+        "total_memory_mb": capabilities.total_memory_mb,
+        "available_memory_mb": capabilities.available_memory_mb,
+        "cpu_cores": capabilities.cpu_cores,
+        "available_cpu_millicores": capabilities.available_cpu_millicores,
+        "docker_version": capabilities.docker_version or None,
+        "available_ports": [
+            {"start": span.start, "end": span.end, "protocol": span.protocol} for span in capabilities.available_ports
+        ],
+    }
+    await tx.servers.add_capability(server_id, now=now, values=values)

@@ -1,0 +1,198 @@
+"""Sessions: the wish to run, stop or talk to a game.
+
+Starting and stopping record the wish and the command in one transaction and return; what becomes of it is told by the
+session's status. Only input waits for the host.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from manman.db import transitions
+from manman.db.sessions import view
+from manman.db.transitions import Change
+from manman.domain import parameters as rules
+from manman.domain.hosts import HostStatus
+from manman.domain.sessions import TERMINAL, Report, Status, Verdict, judge
+from manman.errors import Conflict, Invalid, Problem
+from manman.messages import commands, routing
+from manman.messages.codec import encode
+
+from manman_api.handlers import start_command
+from manman_api.handlers.configs import declared
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+    from manman.bus.requests import Requests
+    from manman.db.models import Server, Session
+    from manman.db.unit_of_work import Transaction, Uow
+
+    from manman_api.paging import Page
+
+MAX_INPUT_BYTES = 64 * 1024
+
+
+class Run(NamedTuple):
+    """A session and the host it is on."""
+
+    row: Session
+    server_id: int
+
+
+async def list_sessions(
+    *,
+    deployment_id: int,
+    server_id: int,
+    statuses: Collection[str],
+    started_after: datetime | None,
+    started_before: datetime | None,
+    live_only: bool,
+    page: Page,
+    uow: Uow,
+) -> tuple[list[Run], str]:
+    """Return a page of sessions, newest first, and the token of the next. Filters that are given must all hold."""
+    async with uow() as tx:
+        found = await tx.sessions.list(
+            sgc_id=deployment_id,
+            server_id=server_id,
+            statuses=statuses,
+            started_after=started_after,
+            started_before=started_before,
+            live_only=live_only,
+            limit=page.limit,
+            offset=page.offset,
+        )
+        rows, token = page.cut(found)
+        origins = await tx.deployments.origins({row.sgc_id for row in rows})
+        return [Run(row, origins[row.sgc_id].server_id) for row in rows], token
+
+
+async def get_session(*, session_id: int, uow: Uow) -> Run:
+    """Return a session; raise `NotFound`."""
+    async with uow() as tx:
+        return await _run(tx, await tx.sessions.get(session_id))
+
+
+async def start_session(
+    *,
+    deployment_id: int,
+    parameters: Mapping[str, str],
+    force: bool,
+    timeout_s: float,
+    now: datetime,
+    uow: Uow,
+) -> Run:
+    """Record a new session and the command that starts it; the host must take it within `timeout_s`.
+
+    With `force` a live session of the deployment is over as of now (`superseded`), and the host ends its game first.
+
+    Raises:
+        NotFound: there is no such deployment.
+        Invalid: parameters are missing or malformed; every problem is named.
+        Conflict: a session is live and `force` is not given, or the host is not there.
+
+    """
+    async with uow() as tx:
+        deployment = await tx.deployments.lock(deployment_id)
+        config = await tx.configs.get(deployment.game_config_id)
+        values = rules.resolve(declared(config), [deployment.parameters, parameters]).values
+        _check_host(await tx.servers.get(deployment.server_id))
+        await _make_room(tx, deployment_id, force=force, now=now)
+        row = await tx.sessions.add(
+            sgc_id=deployment_id,
+            now=now,
+            parameters=parameters,
+            deadline_at=now + timedelta(seconds=timeout_s),
+        )
+        command = start_command.build(
+            session=row,
+            deployment=deployment,
+            config=config,
+            volumes=await tx.volumes.list(config_id=config.config_id),
+            values=values,
+            force=force,
+            now=now,
+        )
+        tx.outbox.add_command(
+            routing_key=routing.command_start(deployment.server_id),
+            body=command,
+            session_id=row.session_id,
+            expires_at=row.deadline_at,
+            needs_log_stream=True,
+        )
+        await tx.commit()
+        return Run(row, deployment.server_id)
+
+
+async def stop_session(*, session_id: int, force: bool, requested_by: str, now: datetime, uow: Uow) -> Run:
+    """Record the wish to end a session and the command for it; one that has ended is returned as it is.
+
+    Stopping again without `force` sends nothing new; with `force` it skips the rest of the grace.
+    """
+    async with uow() as tx:
+        row = await tx.sessions.lock(session_id)
+        run = await _run(tx, row)
+        if row.status in TERMINAL or (row.status == Status.STOPPING and not force):
+            return run
+        row.stop_requested_at = row.stop_requested_at or now
+        row.stop_requested_by = row.stop_requested_by or requested_by or None
+        live = await tx.sessions.live_ids([row.sgc_id])
+        other_live = live.get(row.sgc_id, session_id) != session_id
+        judgement = judge(view(row, other_live=other_live), Report(status=Status.STOPPING), now)
+        if judgement.verdict in (Verdict.GO, Verdict.RECOVER):
+            await transitions.apply(tx, row, Change(status=judgement.status, reason="stop_requested"), now=now)
+        tx.outbox.add_command(
+            routing_key=routing.command_stop(run.server_id),
+            body=commands.StopSession(session_id=session_id, force=force, issued_at=now),
+            session_id=session_id,
+        )
+        await tx.commit()
+        return run
+
+
+async def send_input(*, session_id: int, data: bytes, timeout_s: float, uow: Uow, requests: Requests) -> None:
+    """Write bytes, unchanged, to a running game and return once its host says that they are written.
+
+    Raises:
+        Invalid: more than 64 KiB, or nothing.
+        Conflict: the session is not running, or the host refused.
+        Unavailable: the broker is away, or the host takes no commands.
+        TimedOut: the host did not answer; the input may or may not have arrived.
+
+    """
+    if not 0 < len(data) <= MAX_INPUT_BYTES:
+        raise Invalid([Problem("input", f"send 1 to {MAX_INPUT_BYTES} bytes, not {len(data)}")])
+    run = await get_session(session_id=session_id, uow=uow)
+    if run.row.status != Status.RUNNING:
+        raise Conflict(f"session {session_id} is {run.row.status}; input needs a running one")
+    body = encode(commands.SendInput(session_id=session_id, input=data))
+    reply = await requests.call(routing.command_send_input(run.server_id), body, timeout_s=timeout_s)
+    if not reply.success:
+        raise Conflict(f"the host refused the input: {reply.error}")
+
+
+async def _run(tx: Transaction, row: Session) -> Run:
+    return Run(row, (await tx.deployments.origin(row.sgc_id)).server_id)
+
+
+def _check_host(server: Server) -> None:
+    """Refuse a start that nobody would hear."""
+    if server.status != HostStatus.ONLINE:
+        seen = f"was last seen at {server.last_seen:%Y-%m-%dT%H:%M:%SZ}" if server.last_seen else "was never seen"
+        raise Conflict(f"server {server.server_id} ({server.name}) is offline and {seen}; start its host first")
+    if server.draining:
+        raise Conflict(f"server {server.server_id} ({server.name}) is draining and takes no new sessions")
+
+
+async def _make_room(tx: Transaction, deployment_id: int, *, force: bool, now: datetime) -> None:
+    for live in await tx.sessions.lock_live_of(deployment_id):
+        if not force:
+            raise Conflict(
+                f"deployment {deployment_id} already has the live session {live.session_id} ({live.status}); "
+                "stop it first, or start with force"
+            )
+        live.stop_requested_at = live.stop_requested_at or now
+        await transitions.apply(tx, live, Change(status=Status.STOPPED, reason="superseded"), now=now)

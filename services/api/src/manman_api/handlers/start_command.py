@@ -1,0 +1,94 @@
+"""The start command: everything a host needs to run a session, rendered and final."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from manman.domain.rendering import FileTemplate, Rendered, render_config
+from manman.messages import commands
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from manman.db.models import GameConfig, GameConfigVolume, ServerGameConfig, Session
+
+
+def render(config: GameConfig, values: Mapping[str, str]) -> Rendered:
+    """Return the config with every placeholder replaced."""
+    return render_config(
+        args=config.args_template or "",
+        command=config.command,
+        entrypoint=config.entrypoint,
+        env=config.env_template,
+        files=[
+            FileTemplate(path=file.path, content=file.content, mode=file.mode, is_template=file.is_template)
+            for file in config.files
+        ],
+        stop_command=config.stop_command,
+        values=values,
+    )
+
+
+def build(
+    *,
+    session: Session,
+    deployment: ServerGameConfig,
+    config: GameConfig,
+    volumes: Sequence[GameConfigVolume],
+    values: Mapping[str, str],
+    force: bool,
+    now: datetime,
+) -> commands.StartSession:
+    """Return the command that starts `session`, with `values` as the final parameters."""
+    rendered = render(config, values)
+    return commands.StartSession(
+        session_id=session.session_id,
+        sgc_id=deployment.sgc_id,
+        force=force,
+        game_config=commands.GameConfig(
+            config_id=config.config_id,
+            image=config.image,
+            args_template=rendered.args,
+            env_template=rendered.env,
+            entrypoint=list(rendered.entrypoint),
+            command=list(rendered.command),
+            volumes=[_volume(volume) for volume in volumes],
+            files=[commands.File(path=file.path, content=file.content, mode=file.mode) for file in rendered.files],
+            parameters=[
+                commands.Parameter(
+                    key=parameter.key,
+                    value=values.get(parameter.key, ""),
+                    type=parameter.type,
+                    description=parameter.description,
+                    required=parameter.required,
+                    default_value=parameter.default_value,
+                )
+                for parameter in (row.declared for row in config.parameters)
+            ],
+        ),
+        server_game_config=commands.ServerGameConfig(
+            sgc_id=deployment.sgc_id,
+            port_bindings=[commands.PortBinding(**binding) for binding in deployment.port_bindings],
+            parameters=deployment.parameters,
+        ),
+        parameters=dict(values),
+        stop_command=rendered.stop_command,
+        stop_timeout_seconds=config.stop_timeout_seconds,
+        stop_signal=config.stop_signal,
+        resources=commands.Resources(
+            memory_mb=config.memory_mb, cpu_millicores=config.cpu_millicores, pids=config.pids_limit
+        ),
+        issued_at=now,
+        deadline_at=session.deadline_at,
+    )
+
+
+def _volume(row: GameConfigVolume) -> commands.Volume:
+    return commands.Volume(
+        name=row.name,
+        container_path=row.container_path,
+        host_subpath=row.host_subpath or "",
+        volume_type=row.volume_type,
+        options={"read_only": "true"} if row.read_only else {},
+    )

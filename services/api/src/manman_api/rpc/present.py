@@ -1,0 +1,187 @@
+"""Rows to messages. NULL is the empty value of its type, times are Unix seconds, 0 is never."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from manman.domain.deployments import Severity
+from manman.v1 import (
+    game_configs_pb2,
+    games_pb2,
+    server_game_configs_pb2,
+    servers_pb2,
+    sessions_pb2,
+    values_pb2,
+    volumes_pb2,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from manman.db.models import Game, GameConfig, GameConfigVolume, ServerCapability, ServerGameConfig
+    from manman.domain.deployments import Review
+
+    from manman_api.handlers.servers import Host
+    from manman_api.handlers.sessions import Run
+
+_SEVERITIES = {
+    Severity.ERROR: server_game_configs_pb2.VALIDATION_SEVERITY_ERROR,
+    Severity.WARNING: server_game_configs_pb2.VALIDATION_SEVERITY_WARNING,
+}
+
+
+def seconds(moment: datetime | None) -> int:
+    """Return Unix seconds, 0 for never."""
+    return int(moment.timestamp()) if moment else 0
+
+
+def server(host: Host) -> servers_pb2.Server:
+    """Present a host with what it offered last."""
+    row = host.row
+    return servers_pb2.Server(
+        server_id=row.server_id,
+        name=row.name,
+        status=row.status,
+        last_seen=seconds(row.last_seen),
+        environment=row.environment or "",
+        is_default=row.is_default,
+        capabilities=capabilities(host.capability) if host.capability else None,
+        features=row.features,
+        public_address=row.public_address or "",
+    )
+
+
+def capabilities(row: ServerCapability) -> servers_pb2.ServerCapabilities:
+    """Present what a host offered."""
+    return servers_pb2.ServerCapabilities(
+        total_memory_mb=row.total_memory_mb,
+        available_memory_mb=row.available_memory_mb,
+        cpu_cores=row.cpu_cores,
+        available_cpu_millicores=row.available_cpu_millicores,
+        available_ports=[servers_pb2.PortRange(**span) for span in row.available_ports],
+        docker_version=row.docker_version or "",
+    )
+
+
+def game(row: Game) -> games_pb2.Game:
+    """Present a game. `metadata` may hold keys that the message has no field for: those are left out."""
+    known = {
+        name: row.metadata_[name] for name in games_pb2.GameMetadata.DESCRIPTOR.fields_by_name if name in row.metadata_
+    }
+    return games_pb2.Game(
+        game_id=row.game_id,
+        name=row.name,
+        steam_app_id=row.steam_app_id or "",
+        metadata=games_pb2.GameMetadata(**known) if row.metadata_ else None,
+    )
+
+
+def config(row: GameConfig) -> game_configs_pb2.GameConfig:
+    """Present a config with its files and parameters in their order."""
+    return game_configs_pb2.GameConfig(
+        config_id=row.config_id,
+        game_id=row.game_id,
+        name=row.name,
+        image=row.image,
+        args_template=row.args_template or "",
+        env_template=row.env_template,
+        files=[
+            values_pb2.FileTemplate(path=file.path, content=file.content, mode=file.mode, is_template=file.is_template)
+            for file in row.files
+        ],
+        parameters=[
+            values_pb2.Parameter(
+                key=parameter.key,
+                value=parameter.value,
+                type=parameter.type,
+                description=parameter.description,
+                required=parameter.required,
+                default_value=parameter.default_value,
+                min_value=parameter.min_value,
+                max_value=parameter.max_value,
+                allowed_values=parameter.allowed_values,
+            )
+            for parameter in (value.declared for value in row.parameters)
+        ],
+        entrypoint=row.entrypoint,
+        command=row.command,
+        resources=values_pb2.ResourceLimits(
+            memory_mb=row.memory_mb, cpu_millicores=row.cpu_millicores, pids=row.pids_limit
+        ),
+        stop_command=row.stop_command,
+        stop_timeout_seconds=row.stop_timeout_seconds,
+        stop_signal=row.stop_signal,
+    )
+
+
+def volume(row: GameConfigVolume) -> volumes_pb2.GameConfigVolume:
+    """Present a volume."""
+    return volumes_pb2.GameConfigVolume(
+        volume_id=row.volume_id,
+        config_id=row.config_id,
+        name=row.name,
+        description=row.description or "",
+        container_path=row.container_path,
+        host_subpath=row.host_subpath or "",
+        read_only=row.read_only,
+        volume_type=row.volume_type,
+    )
+
+
+def deployment(row: ServerGameConfig) -> server_game_configs_pb2.ServerGameConfig:
+    """Present a deployment with the ports it holds, in the order asked."""
+    return server_game_configs_pb2.ServerGameConfig(
+        server_game_config_id=row.sgc_id,
+        server_id=row.server_id,
+        game_config_id=row.game_config_id,
+        port_bindings=[values_pb2.PortBinding(**binding) for binding in row.port_bindings],
+        parameters=row.parameters,
+        status=row.status,
+    )
+
+
+def review(found: Review) -> server_game_configs_pb2.ValidateDeploymentResponse:
+    """Present what speaks for and against a deployment."""
+    estimate = found.estimate
+    return server_game_configs_pb2.ValidateDeploymentResponse(
+        valid=found.valid,
+        issues=[
+            server_game_configs_pb2.ValidationIssue(
+                severity=_SEVERITIES[issue.severity],
+                field=issue.field,
+                message=issue.message,
+                suggestion=issue.suggestion,
+            )
+            for issue in found.issues
+        ],
+        estimate=server_game_configs_pb2.DeploymentEstimate(
+            estimated_memory_mb=estimate.memory_mb,
+            estimated_cpu_millicores=estimate.cpu_millicores,
+            allocated_ports=estimate.host_ports,
+        )
+        if estimate
+        else None,
+    )
+
+
+def session(run: Run) -> sessions_pb2.Session:
+    """Present a session."""
+    row = run.row
+    return sessions_pb2.Session(
+        session_id=row.session_id,
+        server_game_config_id=row.sgc_id,
+        started_at=seconds(row.started_at),
+        ended_at=seconds(row.ended_at),
+        exit_code=row.exit_code or 0,
+        status=row.status,
+        parameters=row.parameters,
+        restored_from_backup_id=row.restored_from_backup_id or 0,
+        status_reason=row.status_reason or "",
+        phase=row.phase or "",
+        progress_percent=row.progress_percent,
+        status_message=row.status_message or "",
+        server_id=run.server_id,
+        stop_requested_at=seconds(row.stop_requested_at),
+        created_at=seconds(row.created_at),
+        last_event_at=seconds(row.last_event_at),
+    )

@@ -1,0 +1,52 @@
+"""The settings of the api: the only reader of its environment."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from manman.domain.ports import PortRange, parse_ranges
+from manman.errors import Invalid
+from manman.settings import BusSettings, DatabaseSettings, RuntimeSettings
+from pydantic import Field, field_validator
+
+
+class Settings(RuntimeSettings, DatabaseSettings, BusSettings):
+    """Everything the api reads from its environment, once, at start."""
+
+    port: int = Field(default=50051, ge=0, le=65535, description="gRPC port; 0 picks a free one")
+    rest_port: int = Field(default=8080, ge=0, le=65535, description="REST port; 0 picks a free one")
+    listen_host: str = Field(
+        default="0.0.0.0",  # noqa: S104 - clients are on other machines
+        description="address that gRPC and REST listen on",
+    )
+    health_check_port: int = Field(
+        default=8081, ge=0, le=65535, description="port of /livez, /readyz and /metrics; 0 picks a free one"
+    )
+    grpc_auth_mode: Literal["none", "token", "oidc"] = Field(
+        default="none", description="who may call: none lets everybody in, for laptops only"
+    )
+    default_port_range: str = Field(
+        default="27000-27999",
+        description="host ports for automatic choice on hosts that announce none, such as 27000-27999,30000-30010/UDP",
+    )
+    start_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="a host that takes a start command later than this drops it"
+    )
+    input_timeout_seconds: float = Field(default=10.0, gt=0, description="how long to wait for a host to take input")
+    log_idle_seconds: float = Field(
+        default=1.0, gt=0, description="silence after which a log viewer's session is looked at again"
+    )
+
+    @field_validator("default_port_range")
+    @classmethod
+    def _is_a_port_range(cls, value: str) -> str:
+        try:
+            parse_ranges(value)
+        except Invalid as error:
+            raise ValueError(str(error)) from error
+        return value
+
+    @property
+    def port_ranges(self) -> tuple[PortRange, ...]:
+        """The default port range, read."""
+        return parse_ranges(self.default_port_range)
