@@ -39,7 +39,7 @@ def test_a_service_installs_and_imports_alone(service: str, tmp_path: Path) -> N
     program = (
         f"import importlib.util, pkgutil, manman_{service} as package\n"
         "for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
-        "    if not module.name.endswith('__main__') and '.versions' not in module.name and not module.name.endswith('.env'):\n"
+        "    if not module.name.endswith(('__main__', '.env')) and '.versions' not in module.name:\n"
         "        __import__(module.name)\n"
         f"print(*[name for name in {sorted(FORBIDDEN[service])!r} if importlib.util.find_spec(name)])\n"
     )
