@@ -7,7 +7,7 @@ import contextlib
 import datetime as dt
 import pathlib
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import docker
 import pytest
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from docker.models.containers import Container
+
+Answer = TypeVar("Answer")
 
 GAMES = pathlib.Path(__file__).parents[3] / "examples" / "games"
 OPENTTD_SETTINGS = """\
@@ -73,9 +75,8 @@ async def openttd(engine: docker.DockerClient) -> AsyncIterator[dict[str, int]]:
 
 async def test_openttd_tells_its_name_version_size_and_date(engine: docker.DockerClient) -> None:
     async with openttd(engine) as ports:
-        info = await eventually(lambda: answered(ports["3979/tcp"]), timeout_s=20)
+        info = await answered(lambda: probes.openttd_info("127.0.0.1", ports["3979/tcp"]))
 
-        assert isinstance(info, probes.OpenttdInfo)
         assert info.server_name == "Probe ü test"
         assert info.version.startswith("13.")
         assert (info.clients_on, info.clients_max) == (0, 9)
@@ -87,26 +88,23 @@ async def test_openttd_tells_its_name_version_size_and_date(engine: docker.Docke
         await probes.openttd_is_found("127.0.0.1", ports["3979/udp"])
 
 
-async def answered(port: int) -> probes.OpenttdInfo | None:
-    try:
-        return await probes.openttd_info("127.0.0.1", port)
-    except probes.ProbeError:
-        return None
+async def answered(probe: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Probe until the game answers: its port accepts before it listens."""
+
+    async def asked() -> list[Answer]:
+        try:
+            return [await probe()]
+        except probes.ProbeError as error:
+            raise AssertionError(str(error)) from error
+
+    return (await eventually(asked, timeout_s=20))[0]
 
 
 async def test_teeworlds_tells_its_name_map_and_players(engine: docker.DockerClient) -> None:
     command = ["sv_register 0", "sv_name Probe test", "sv_map dm2", "sv_gametype ctf", "sv_max_clients 7"]
     with game_server(engine, "teeworlds", command=command, ports=["8303/udp"]) as ports:
+        answer = await answered(lambda: probes.teeworlds_info("127.0.0.1", ports["8303/udp"]))
 
-        async def info() -> probes.TeeworldsInfo | None:
-            try:
-                return await probes.teeworlds_info("127.0.0.1", ports["8303/udp"])
-            except probes.ProbeError:
-                return None
-
-        answer = await eventually(info, timeout_s=20)
-
-        assert isinstance(answer, probes.TeeworldsInfo)
         assert answer.server_name == "Probe test"
         assert answer.version.startswith("0.7")
         assert (answer.map_name, answer.game_type) == ("dm2", "CTF")
