@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -99,7 +100,7 @@ def _connected(settings: Settings) -> Iterator[Connection]:
     try:
         with _first_connection(engine, settings.migration_wait_seconds) as connection:
             yield connection
-    except exc.DBAPIError as error:
+    except (exc.DBAPIError, psycopg.Error) as error:  # the revision's own statements go straight to the driver
         raise Refused(f"the database refused: {_first_line(error)}") from error
 
 
@@ -148,6 +149,6 @@ def _revision(connection: Connection) -> str:
     return found or "nothing"
 
 
-def _first_line(error: exc.DBAPIError) -> str:
-    lines = str(error.orig).strip().splitlines()
+def _first_line(error: exc.DBAPIError | psycopg.Error) -> str:
+    lines = str(error.orig if isinstance(error, exc.DBAPIError) else error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -42,11 +42,11 @@ class OutboxRows:
         body: Body,
         session_id: int | None = None,
         expires_at: datetime | None = None,
-        needs_log_stream: bool = False,
     ) -> UUID:
-        """Add a command to a host; return its message id.
+        """Add a command to a host about `session_id`; return its message id.
 
-        When nobody can take it, or `expires_at` passes first, the row fails and with it a start of `session_id`.
+        When nobody can take it, or `expires_at` passes first, the row fails and with it a session that should start.
+        Before a start command the relay declares the session's log stream.
         """
         return self._add(
             exchange=EXCHANGE,
@@ -55,7 +55,6 @@ class OutboxRows:
             mandatory=True,
             session_id=session_id,
             expires_at=expires_at,
-            needs_log_stream=needs_log_stream,
         )
 
     def add_external(self, *, routing_key: str, body: Body, message_id: UUID, session_id: int | None = None) -> UUID:
@@ -102,13 +101,6 @@ class OutboxRows:
                 update(Outbox).where(Outbox.id == row_id).values(failed_at=now, error=error),
                 execution_options={"synchronize_session": False},
             )
-
-    async def recently_commanded(self, *, routing_key: str, session_id: int, since: datetime) -> bool:
-        """Tell whether a command with this key about this session was added after `since`."""
-        query = select(Outbox.id).where(
-            Outbox.routing_key == routing_key, Outbox.session_id == session_id, Outbox.created_at > since
-        )
-        return await self._db.scalar(query.limit(1)) is not None
 
     async def delete_settled(self, *, before: datetime, limit: int = 5000) -> int:
         """Delete rows that were published or given up before `before`; return how many."""

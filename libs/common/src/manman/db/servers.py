@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, or_, select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from manman.db.models import Server, ServerCapability
@@ -143,21 +143,27 @@ class Servers:
         )
         return {row.server_id: row for row in await self._db.scalars(query)}
 
-    async def mark_stale(self, *, silent_since: datetime, now: datetime) -> Sequence[int]:
-        """Set every online host that was last seen before `silent_since` offline; return their ids.
+    async def mark_stale(self, *, silent_since: datetime, now: datetime) -> Sequence[Server]:
+        """Set every online host that was last seen before `silent_since` offline; return them.
 
-        Two sweeps at once share the hosts between them: each gets those whose row it changed.
+        A host whose row somebody holds is skipped: most likely it is being heard of. Two sweeps at once share them.
         """
+        silent = (
+            select(Server.server_id)
+            .where(Server.status == HostStatus.ONLINE, Server.last_seen < silent_since)
+            .order_by(Server.server_id)
+            .with_for_update(skip_locked=True)
+        )
         query = (
             update(Server)
-            .where(
-                Server.status == HostStatus.ONLINE,
-                or_(Server.last_seen < silent_since, Server.last_seen.is_(None) & (Server.updated_at < silent_since)),
-            )
-            .values(status=HostStatus.OFFLINE.value, offline_since=func.coalesce(Server.last_seen, now))
-            .returning(Server.server_id)
+            .where(Server.server_id.in_(silent))
+            .values(status=HostStatus.OFFLINE.value, offline_since=now)
+            .returning(Server)
         )
-        return sorted(await self._db.scalars(query, execution_options={"synchronize_session": False}))
+        rows = await self._db.scalars(
+            query, execution_options={"synchronize_session": False, "populate_existing": True}
+        )
+        return sorted(rows, key=lambda row: row.server_id)
 
     async def _lock_default(self) -> None:
         await self._db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _DEFAULT_LOCK})

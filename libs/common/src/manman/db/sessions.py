@@ -23,6 +23,7 @@ class Sessions:
     def __init__(self, database_session: AsyncSession) -> None:
         """Work in this transaction."""
         self._db = database_session
+        self._locked: dict[int, Session] = {}
 
     async def get(self, session_id: int) -> Session:
         """Return the session; raise `NotFound`."""
@@ -33,16 +34,19 @@ class Sessions:
 
     async def lock(self, session_id: int) -> Session:
         """Return the session, locked until the end of the transaction; raise `NotFound`."""
-        rows = await self.lock_all([session_id])
-        if session_id not in rows:
+        if session_id not in self._locked:
+            await self.lock_all([session_id])
+        if session_id not in self._locked:
             raise NotFound("session", session_id)
-        return rows[session_id]
+        return self._locked[session_id]
 
     async def lock_all(self, session_ids: Collection[int]) -> dict[int, Session]:
         """Lock the sessions that exist, in id order (so that two batches never wait for each other in a circle)."""
         query = select(Session).where(Session.session_id.in_(session_ids)).order_by(Session.session_id)
         rows = await self._db.scalars(query.with_for_update().execution_options(populate_existing=True))
-        return {row.session_id: row for row in rows}
+        found = {row.session_id: row for row in rows}
+        self._locked |= found
+        return found
 
     async def lock_live_of(self, sgc_id: int) -> Sequence[Session]:
         """Return the live sessions of a deployment (at most one), locked."""
@@ -50,10 +54,10 @@ class Sessions:
         rows = await self._db.scalars(query.with_for_update().execution_options(populate_existing=True))
         return rows.all()
 
-    async def lock_of_server(
-        self, server_id: int, *, statuses: Collection[str], also: Collection[int] = ()
+    async def of_server(
+        self, server_id: int, *, statuses: Collection[str], also: Collection[int] = (), lock: bool = False
     ) -> Sequence[Session]:
-        """Return the sessions of a host in these states, and those of `also` that are on it, locked in id order."""
+        """Return the sessions of a host in these states, and those of `also` that are on it, in id order."""
         query = (
             select(Session)
             .join(ServerGameConfig, ServerGameConfig.sgc_id == Session.sgc_id)
@@ -62,34 +66,42 @@ class Sessions:
                 Session.status.in_(statuses) | Session.session_id.in_(also),
             )
             .order_by(Session.session_id)
-            .with_for_update(of=Session)
         )
-        return (await self._db.scalars(query.execution_options(populate_existing=True))).all()
+        if not lock:
+            return (await self._db.scalars(query)).all()
+        rows = await self._db.scalars(query.with_for_update(of=Session).execution_options(populate_existing=True))
+        return rows.all()
 
     async def lock_silent(
         self,
         *,
         statuses: Collection[str],
         silent_since: datetime,
-        on_hosts: str,
+        on_hosts: str | None = None,
         offline_since: datetime | None = None,
+        past_deadline: datetime | None = None,
         limit: int = 500,
     ) -> Sequence[Session]:
-        """Lock sessions in these states without news since a time, on hosts in the state `on_hosts`.
+        """Lock sessions in these states without news since a time; the other arguments narrow it down.
 
-        `offline_since` asks in addition that the host has been offline since before that time. Rows that somebody
-        else holds are skipped: the next sweep meets them.
+        `on_hosts`: the host is in this state. `offline_since`: it has been offline since before that time.
+        `past_deadline`: the start's deadline was before that time, or there is none. Rows that somebody else holds
+        are skipped: the next sweep meets them.
         """
         news = func.coalesce(Session.last_event_at, Session.created_at)
         query = (
             select(Session)
             .join(ServerGameConfig, ServerGameConfig.sgc_id == Session.sgc_id)
             .join(Server, Server.server_id == ServerGameConfig.server_id)
-            .where(Session.status.in_(statuses), news < silent_since, Server.status == on_hosts)
+            .where(Session.status.in_(statuses), news < silent_since)
             .order_by(Session.session_id)
             .limit(limit)
             .with_for_update(of=Session, skip_locked=True)
         )
+        if on_hosts is not None:
+            query = query.where(Server.status == on_hosts)
+        if past_deadline is not None:
+            query = query.where(func.coalesce(Session.deadline_at, past_deadline) <= past_deadline)
         if offline_since is not None:
             query = query.where(func.coalesce(Server.offline_since, Server.last_seen) < offline_since)
         return (await self._db.scalars(query.execution_options(populate_existing=True))).all()

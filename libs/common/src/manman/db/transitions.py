@@ -63,21 +63,20 @@ async def apply(tx: Transaction, row: Session, change: Change, *, now: datetime)
     """
     previous = Status(row.status)
     row.status = change.status.value
-    row.status_reason = change.reason[:100] or None
-    row.status_message = change.message[:MAX_MESSAGE] or None
+    row.status_reason = _text(change.reason, 100)
+    row.status_message = _text(change.message, MAX_MESSAGE)
     _times(row, previous, change, now)
     if change.exit_code is not None:
         row.exit_code = change.exit_code
     _observe(row, change, now)
     await _announce(tx, row, previous, now)
-    await tx.flush()
     return row
 
 
 def touch(row: Session, change: Change, *, now: datetime) -> None:
     """Record that a host spoke of the session again: time, phase, progress. Its state stays, nothing is announced."""
     if change.message:
-        row.status_message = change.message[:MAX_MESSAGE]
+        row.status_message = _text(change.message, MAX_MESSAGE)
     _observe(row, change, now)
 
 
@@ -85,8 +84,8 @@ def enrich(row: Session, change: Change) -> None:
     """Fill what is still unknown about the end of an ended session; its state and times stay."""
     if row.exit_code is None:
         row.exit_code = change.exit_code
-    row.status_reason = row.status_reason or change.reason[:100] or None
-    row.status_message = row.status_message or change.message[:MAX_MESSAGE] or None
+    row.status_reason = row.status_reason or _text(change.reason, 100)
+    row.status_message = row.status_message or _text(change.message, MAX_MESSAGE)
 
 
 def announce_host(tx: Transaction, row: Server, event: str, *, previous: str, reason: str, now: datetime) -> None:
@@ -103,6 +102,11 @@ def announce_host(tx: Transaction, row: Server, event: str, *, previous: str, re
     tx.outbox.add_external(routing_key=external_host(event), body=body, message_id=event_id)
 
 
+def _text(value: str, length: int) -> str | None:
+    """Return what the column can hold; Postgres has no NUL in text."""
+    return value.replace("\x00", "")[:length] or None
+
+
 def _times(row: Session, previous: Status, change: Change, now: datetime) -> None:
     if change.status is Status.RUNNING and row.started_at is None:
         row.started_at = change.started_at or change.occurred_at or now
@@ -113,7 +117,7 @@ def _times(row: Session, previous: Status, change: Change, now: datetime) -> Non
     elif previous in LIVE or row.ended_at is None or previous is Status.LOST:
         row.ended_at = change.occurred_at or now
     if change.status is Status.LOST:
-        row.lost_at, row.lost_reason = now, change.reason[:100] or None
+        row.lost_at, row.lost_reason = now, _text(change.reason, 100)
 
 
 def _observe(row: Session, change: Change, now: datetime) -> None:
@@ -121,11 +125,11 @@ def _observe(row: Session, change: Change, now: datetime) -> None:
     if change.status is not Status.STARTING:
         row.phase, row.progress_percent = None, 0
     elif change.phase:
-        row.phase, row.progress_percent = change.phase[:100], min(max(change.progress_percent, 0), 100)
+        row.phase, row.progress_percent = _text(change.phase, 100), min(max(change.progress_percent, 0), 100)
     if change.host_boot_id is not None:
         row.host_boot_id, row.last_seq = change.host_boot_id, change.seq or None
-    row.container_id = change.container_id[:100] or row.container_id
-    row.image_digest = change.image_digest[:200] or row.image_digest
+    row.container_id = _text(change.container_id, 100) or row.container_id
+    row.image_digest = _text(change.image_digest, 200) or row.image_digest
 
 
 async def _announce(tx: Transaction, row: Session, previous: Status, now: datetime) -> None:

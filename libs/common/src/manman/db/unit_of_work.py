@@ -74,7 +74,7 @@ class UnitOfWork:
 
     def __init__(self, engine: AsyncEngine) -> None:
         """Use the pool of `engine`."""
-        self._make_session = async_sessionmaker(engine, expire_on_commit=False, autoflush=False)
+        self._make_session = async_sessionmaker(engine, expire_on_commit=False)
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[Transaction]:

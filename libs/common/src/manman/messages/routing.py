@@ -29,6 +29,10 @@ COMMAND_NAMES = ("session.start", "session.stop", "session.kill", "session.send_
 """The commands a host consumes, as the tail of their keys."""
 
 
+COMMAND_START_PATTERN = "command.host.*.session.start"
+"""The keys of all start commands."""
+
+
 def command_start(server_id: int) -> str:
     """Return the key of a start command."""
     return _command(server_id, "session.start")
@@ -117,8 +121,16 @@ def dead_letter_arguments(queue: str) -> Arguments:
 
 
 def event_queue_arguments(queue: str, *, delivery_limit: int) -> Arguments:
-    """Return the arguments of a quorum queue that only we declare; the limit is on redeliveries."""
-    return {"x-queue-type": "quorum", "x-delivery-limit": delivery_limit, **dead_letter_arguments(queue)}
+    """Return the arguments of a quorum queue that only we declare; the limit is on redeliveries.
+
+    One consumer at a time gets its messages, so that several processes keep their order; the others stand by.
+    """
+    return {
+        "x-queue-type": "quorum",
+        "x-single-active-consumer": True,
+        "x-delivery-limit": delivery_limit,
+        **dead_letter_arguments(queue),
+    }
 
 
 def dead_letter_queue_arguments(*, max_length: int) -> Arguments:

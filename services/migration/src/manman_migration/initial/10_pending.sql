@@ -9,7 +9,6 @@ CREATE TABLE outbox (
     mandatory BOOLEAN DEFAULT false NOT NULL,
     expires_at TIMESTAMPTZ,
     session_id BIGINT,
-    needs_log_stream BOOLEAN DEFAULT false NOT NULL,
     published_at TIMESTAMPTZ,
     failed_at TIMESTAMPTZ,
     error TEXT,

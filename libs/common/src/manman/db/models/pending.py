@@ -17,7 +17,7 @@ class Outbox(CreatedAt, Base):
     """A message that was decided in the same transaction; the relay publishes it and marks it.
 
     `mandatory` messages are commands: without a queue to take them they fail, and so they do once `expires_at` is past.
-    `session_id` names the session a command is about; `needs_log_stream` asks for its log stream to be there first.
+    `session_id` names the session that it is about.
     """
 
     __tablename__ = "outbox"
@@ -35,7 +35,6 @@ class Outbox(CreatedAt, Base):
     mandatory: Mapped[bool] = mapped_column(server_default=text("false"))
     expires_at: Mapped[datetime | None]
     session_id: Mapped[int | None] = mapped_column(BigInteger)
-    needs_log_stream: Mapped[bool] = mapped_column(server_default=text("false"))
     published_at: Mapped[datetime | None]
     failed_at: Mapped[datetime | None]
     error: Mapped[str | None]
