@@ -1,7 +1,6 @@
 """Waiting for a level."""
 
 import pytest
-
 from manman_devstack.eventually import eventually
 
 
@@ -40,7 +39,7 @@ async def test_when_time_is_up_it_raises_what_the_check_said() -> None:
 
 async def test_when_time_is_up_it_shows_the_last_answer() -> None:
     with pytest.raises(AssertionError, match=r"still answers \[\]"):
-        await eventually(lambda: [], timeout_s=0.05)
+        await eventually(list, timeout_s=0.05)
 
 
 async def test_another_error_ends_the_wait_at_once() -> None:

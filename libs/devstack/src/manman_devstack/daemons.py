@@ -1,7 +1,7 @@
-"""A daemon: one long-running program of ours, with its log and its pid file, that outlives the program which started it.
+"""A daemon: one long-running program of ours, with its log and pid file, that outlives whoever started it.
 
-Everything goes by process id plus start time, never by name, so that nothing is ever signalled that was not started here.
-A daemon knows nothing about what it runs: readiness is asked by the part that owns it.
+Everything goes by process id plus start time, never by name, so that nothing is ever signalled that was not started
+here. A daemon knows nothing about what it runs: readiness is asked by the part that owns it.
 """
 
 import contextlib

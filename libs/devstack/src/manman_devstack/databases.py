@@ -1,7 +1,7 @@
 """Databases for tests: each a copy of a template that was migrated once.
 
-The template's name carries a hash of the migrations, so that it serves every run until they change. Several runs, of several
-people, may share one server: an advisory lock lets one of them make the template while the others wait.
+The template's name carries a hash of the migrations, so that it serves every run until they change. Several runs, of
+several people, may share one server: an advisory lock lets one of them make the template while the others wait.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def with_database(url: str, name: str) -> str:
 
 @contextmanager
 def fresh_database(url: str, template: str | None = None) -> Iterator[str]:
-    """Make a database, a copy of the template when one is named, give its URL, and drop it afterwards whoever is connected."""
+    """Make a database (a copy of the template, when one is named), give its URL, and drop it afterwards."""
     name = f"test_{secrets.token_hex(8)}"
     copy = sql.SQL("") if template is None else sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
     with psycopg.connect(url, autocommit=True) as connection:

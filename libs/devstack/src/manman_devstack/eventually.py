@@ -15,8 +15,8 @@ T = TypeVar("T")
 async def eventually(check: Callable[[], Awaitable[T]] | Callable[[], T], *, timeout_s: float = 10.0) -> T:
     """Ask `check` again and again until it answers something true, and return that answer.
 
-    A check that returns None says yes by raising no AssertionError. After `timeout_s` seconds its last AssertionError is raised,
-    or one that shows its last answer. Any other exception ends the wait at once.
+    A check that returns None says yes by raising no AssertionError. After `timeout_s` seconds its last AssertionError
+    is raised, or one that shows its last answer. Any other exception ends the wait at once.
     """
     deadline = time.monotonic() + timeout_s
     pause_s = _FIRST_PAUSE_S
@@ -30,7 +30,7 @@ async def eventually(check: Callable[[], Awaitable[T]] | Callable[[], T], *, tim
             refusal = error
         else:
             if answer is None or answer:
-                return answer  # type: ignore[return-value]  # isawaitable does not narrow a union with a type variable
+                return answer
             refusal = AssertionError(f"{getattr(check, '__qualname__', check)} still answers {answer!r}")
         if time.monotonic() > deadline:
             refusal.add_note(f"waited {timeout_s:g} s")

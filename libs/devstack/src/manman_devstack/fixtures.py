@@ -1,8 +1,8 @@
 """Pytest fixtures that give each test the real parts it needs, alone with them.
 
-Where the environment names a server (PG_DATABASE_URL, RABBITMQ_URL, S3_ENDPOINT, DOCKER_HOST), that one is used; else a private
-instance is started once per run and ended with it. Databases, virtual hosts and buckets are made fresh for each test.
-Tests that stop or kill a server ask for `private_postgres` or `private_rabbitmq`, which nobody else uses.
+Where the environment names a server (PG_DATABASE_URL, RABBITMQ_URL, S3_ENDPOINT, DOCKER_HOST), that one is used; else
+a private instance is started once per run and ended with it. Databases, virtual hosts and buckets are made fresh for
+each test. Tests that stop or kill a server ask for `private_postgres` or `private_rabbitmq`, which nobody else uses.
 """
 
 import secrets
@@ -21,65 +21,65 @@ from manman_devstack.rabbitmq import PrivateRabbitmq
 
 @pytest.fixture(scope="session")
 def devstack_home() -> Iterator[Home]:
-    """The folder of this run's private instances; everything started in it is ended after the last test."""
+    """Give the folder of this run's private instances; everything started in it is ended after the last test."""
     with parts.run_home() as home:
         yield home
 
 
 @pytest.fixture(scope="session")
 def postgres_url(devstack_home: Home) -> str:
-    """The maintenance database of the server that the tests of this run share."""
+    """Give the maintenance database of the server that the tests of this run share."""
     return parts.postgres(devstack_home).url
 
 
 @pytest.fixture(scope="session")
 def rabbitmq_urls(devstack_home: Home) -> parts.Broker:
-    """The broker that the tests of this run share: its AMQP and its management URL."""
+    """Give the broker that the tests of this run share: its AMQP and its management URL."""
     return parts.rabbitmq(devstack_home)
 
 
 @pytest.fixture(scope="session")
 def object_store_server(devstack_home: Home) -> ObjectStore:
-    """The S3 server that the tests of this run share."""
+    """Give the S3 server that the tests of this run share."""
     return parts.object_store(devstack_home)
 
 
 @pytest.fixture(scope="session")
 def docker_host() -> str:
-    """The address of a Docker engine (`unix://...`): a shared one if any is reachable, else the private one of `make up`."""
+    """Give the address of a Docker engine (`unix://...`): the first that answers, else the private one of `make up`."""
     return docker_engine.ensure().address
 
 
 @pytest.fixture(scope="session")
 def template_database(postgres_url: str) -> str:
-    """The name of the migrated template database."""
+    """Give the name of the migrated template database."""
     return databases.migrated_template(postgres_url)
 
 
 @pytest.fixture
 def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
-    """A database of the newest schema without a row in it (`postgresql://`)."""
+    """Give a database of the newest schema without a row in it (`postgresql://`)."""
     with databases.fresh_database(postgres_url, template_database) as url:
         yield url
 
 
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
-    """A database without a table in it (`postgresql://`)."""
+    """Give a database without a table in it (`postgresql://`)."""
     with databases.fresh_database(postgres_url) as url:
         yield url
 
 
 @pytest.fixture
 def amqp_url(rabbitmq_urls: parts.Broker) -> Iterator[str]:
-    """A virtual host without an exchange or queue of ours in it (`amqp://`)."""
+    """Give a virtual host without an exchange or queue of ours in it (`amqp://`)."""
     with vhosts.fresh_vhost(rabbitmq_urls.url, rabbitmq_urls.management_url) as url:
         yield url
 
 
 @pytest.fixture
 def object_store(object_store_server: ObjectStore) -> Iterator[ObjectStore]:
-    """An S3 server with an empty bucket of the test's own."""
+    """Give an S3 server with an empty bucket of the test's own."""
     store = replace(object_store_server, bucket=f"test-{secrets.token_hex(6)}")
     object_stores.make_bucket(store)
     yield store
@@ -88,7 +88,7 @@ def object_store(object_store_server: ObjectStore) -> Iterator[ObjectStore]:
 
 @pytest.fixture
 def private_postgres(devstack_home: Home) -> Iterator[PrivatePostgres]:
-    """A Postgres server that is this test's alone, to stop, kill and freeze."""
+    """Give a Postgres server that is this test's alone, to stop, kill and freeze."""
     server = postgres.prepare(devstack_home, f"postgres-{secrets.token_hex(4)}")
     server.start()
     yield server
@@ -97,7 +97,7 @@ def private_postgres(devstack_home: Home) -> Iterator[PrivatePostgres]:
 
 @pytest.fixture
 def private_rabbitmq(devstack_home: Home) -> Iterator[PrivateRabbitmq]:
-    """A broker that is this test's alone, to stop, kill and freeze; it takes about five seconds to come up."""
+    """Give a broker that is this test's alone, to stop, kill and freeze; it takes about five seconds to come up."""
     broker = rabbitmq.prepare(devstack_home, f"rabbitmq-{secrets.token_hex(4)}")
     broker.start()
     yield broker

