@@ -67,7 +67,7 @@ class Rest:
 
     @contextlib.asynccontextmanager
     async def events(self, path: str) -> AsyncIterator[AsyncIterator[Json]]:
-        """Open a server-sent event stream; yields the data of its unnamed events. Ends when the server ends it."""
+        """Open a server-sent event stream: the data of its unnamed events, up to its event `end`."""
         timeout = httpx2.Timeout(_TIMEOUT_S, read=None)
         async with self._client.stream("GET", path, timeout=timeout) as answer:
             if answer.is_error:
@@ -98,6 +98,8 @@ async def _events(answer: httpx2.Response) -> AsyncIterator[Json]:
     name, data = "", list[str]()
     async for line in answer.aiter_lines():
         if not line:
+            if name == "end":
+                return
             if data and name == "error":
                 raise DemoError("the event stream ended with an error", data)
             if data and name in ("", "message"):
@@ -107,3 +109,4 @@ async def _events(answer: httpx2.Response) -> AsyncIterator[Json]:
             data.append(line.removeprefix("data:").removeprefix(" "))
         elif line.startswith("event:"):
             name = line.removeprefix("event:").strip()
+    raise DemoError("the event stream broke off without its event `end`")

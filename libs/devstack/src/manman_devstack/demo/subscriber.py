@@ -10,6 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from manman.background import running
 from manman.bus.connection import connect
 from manman.bus.consumer import consume
 from manman.bus.topology import Queue, declare_queue
@@ -109,9 +110,5 @@ async def subscribe(rabbitmq_url: str) -> AsyncIterator[Subscriber]:
             await declare_queue(connection, queue)
         except ManManError as error:
             raise DemoError(f"the demo cannot subscribe at the broker: {error}") from error
-        async with asyncio.TaskGroup() as group:
-            reading = group.create_task(consume(connection, queue, subscriber.take, prefetch=_PREFETCH))
-            try:
-                yield subscriber
-            finally:
-                reading.cancel()
+        async with running(consume(connection, queue, subscriber.take, prefetch=_PREFETCH), name):
+            yield subscriber

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from manman.background import running
 from manman_devstack.demo.failure import DemoError
 
 if TYPE_CHECKING:
@@ -109,13 +110,15 @@ class LogTail:
         return [f"last log lines: {self._trouble}"] if not self.lines else ["last log lines:", *self.lines[-8:]]
 
     async def run(self) -> None:
-        """Read for ever; after a break go on behind the last line read."""
+        """Read to the end of the session's log; after a break go on behind the last line read."""
         while True:
             try:
                 await self._read()
-                self._trouble = "the stream of lines ended"
             except (DemoError, httpx2.HTTPError) as error:  # not there yet, or the API restarts
                 self._trouble = str(error) or type(error).__name__
+            else:
+                self._trouble = "the session ended without a line"
+                return
             await asyncio.sleep(_RECONNECT_AFTER_S)
 
     async def _read(self) -> None:
@@ -133,9 +136,5 @@ class LogTail:
 async def follow(rest: Rest, session_id: str) -> AsyncIterator[LogTail]:
     """Read the session's log lines in the background of the block."""
     tail = LogTail(rest, session_id)
-    async with asyncio.TaskGroup() as group:
-        reading = group.create_task(tail.run())
-        try:
-            yield tail
-        finally:
-            reading.cancel()
+    async with running(tail.run(), f"log-of-{session_id}"):
+        yield tail
