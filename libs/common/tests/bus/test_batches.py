@@ -28,7 +28,7 @@ def texts(batch: list[Delivery]) -> list[str]:
 
 
 async def test_what_has_piled_up_is_handled_together_in_order(
-    connection: Connection, publisher: Publisher, queue: Queue, outside: Onlooker
+    connection: Connection, publisher: Publisher, queue: Queue
 ) -> None:
     batches: list[list[str]] = []
 
