@@ -1,0 +1,1 @@
+"""REST: the gateway, its OpenAPI document and its page, all derived from the protos."""
