@@ -17,7 +17,7 @@ from manman.bus.subscription import subscribe
 from manman.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from aio_pika.abc import AbstractIncomingMessage
 
@@ -39,7 +39,7 @@ class StoredLine:
 
 async def read_log(
     connection: Connection, session_id: int, *, after_sequence_number: int = 0
-) -> AsyncIterator[list[StoredLine]]:
+) -> AsyncGenerator[list[StoredLine]]:
     """Yield the lines behind `after_sequence_number` in order, as many at a time as wait, and then as they come.
 
     Never ends by itself: close it (`contextlib.aclosing`) or be cancelled. NotFound when there is no such stream, or

@@ -121,7 +121,6 @@ async def start_session(
             body=command,
             session_id=row.session_id,
             expires_at=row.deadline_at,
-            needs_log_stream=True,
         )
         await tx.commit()
         return Run(row, deployment.server_id)

@@ -1,0 +1,118 @@
+"""The composition root: everything the control API is made of, and in which order it starts and ends.
+
+    database engine, broker connection, requests      -> the parts
+    ManManAPI, LogProcessor and two more to be listed -> the services
+    one chain of steps around every call              -> gRPC port and REST port
+
+The broker may be away: reading and recording work without it, and readiness says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING
+
+from manman import clock
+from manman.bus.connection import connect
+from manman.bus.requests import Requests
+from manman.db.engine import connected, ping
+from manman.db.unit_of_work import UnitOfWork
+from manman.health import Health
+from manman.rpc.access import authenticate_by_mode
+from manman.rpc.chain import Chain
+from manman.rpc.server import serve
+from manman.rpc.services import Service
+from manman.v1 import (
+    api_pb2,
+    log_processor_pb2,
+    workshop_pb2,
+    workshop_pb2_grpc,
+    wrapper_control_pb2,
+    wrapper_control_pb2_grpc,
+)
+
+from manman_api import web
+from manman_api.rpc.api import ManManAPI
+from manman_api.rpc.log_processor import LogProcessor
+from manman_api.rpc.parts import Parts
+from manman_api.validation import request_rules
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from manman.bus.connection import Connection
+    from manman.db.unit_of_work import Uow
+
+    from manman_api.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Addresses:
+    """The ports in use."""
+
+    grpc: int
+    rest: int
+    health: int
+
+
+async def main(settings: Settings) -> None:
+    """Serve until cancelled."""
+    async with serving(settings):
+        await asyncio.Event().wait()
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Addresses]:
+    """Serve gRPC, REST and probes while the block runs."""
+    health = Health()
+    chain = Chain(authenticate_by_mode(settings.grpc_auth_mode), request_rules())
+    async with contextlib.AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(connected(settings))
+        health.add("database", lambda: ping(engine))
+        probes = await stack.enter_async_context(health.serve(settings.health_check_host, settings.health_check_port))
+        broker = await stack.enter_async_context(
+            connect(settings, "api", component=health.component("broker"), wait=False)
+        )
+        requests = await stack.enter_async_context(Requests(broker))
+        services = services_of(parts(settings, UnitOfWork(engine), broker, requests))
+        grpc = await stack.enter_async_context(
+            serve(
+                services,
+                chain,
+                address=f"{settings.listen_host}:{settings.port}",
+                component=health.component("grpc"),
+            )
+        )
+        rest = await stack.enter_async_context(
+            web.serve(web.build(services, chain), chain, host=settings.listen_host, port=settings.rest_port)
+        )
+        yield Addresses(grpc.port, rest, probes)
+
+
+def parts(settings: Settings, uow: Uow, broker: Connection, requests: Requests) -> Parts:
+    """Return what servicers work with."""
+    return Parts(
+        uow=uow,
+        now=clock.now,
+        requests=requests,
+        broker=broker,
+        default_ranges=settings.port_ranges,
+        start_timeout_s=settings.start_timeout_seconds,
+        input_timeout_s=settings.input_timeout_seconds,
+        log_idle_s=settings.log_idle_seconds,
+    )
+
+
+def services_of(with_parts: Parts) -> Sequence[Service]:
+    """Return the platform's four services; the last two are listed so that clients find them, and not built here."""
+    control = ManManAPI(with_parts)  # type: ignore[abstract] # what is not built yet answers UNIMPLEMENTED
+    workshop = workshop_pb2_grpc.WorkshopServiceServicer()  # type: ignore[abstract] # the same
+    wrapper = wrapper_control_pb2_grpc.WrapperControlServicer()  # type: ignore[abstract] # wrappers serve it, not we
+    return (
+        Service(api_pb2.DESCRIPTOR.services_by_name["ManManAPI"], control),
+        Service(log_processor_pb2.DESCRIPTOR.services_by_name["LogProcessor"], LogProcessor(with_parts)),
+        Service(workshop_pb2.DESCRIPTOR.services_by_name["WorkshopService"], workshop),
+        Service(wrapper_control_pb2.DESCRIPTOR.services_by_name["WrapperControl"], wrapper),
+    )

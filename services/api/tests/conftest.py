@@ -1,0 +1,67 @@
+"""The api under test: the real one in this process, on a fresh database and a fresh virtual host."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from manman.db.engine import connected
+from manman.db.unit_of_work import UnitOfWork
+from manman.settings import DatabaseSettings
+from manman.v1 import api_pb2_grpc, log_processor_pb2_grpc
+from manman_api.app import Addresses, serving
+from manman_api.settings import Settings
+
+
+class Api:
+    """A client of the api under test."""
+
+    def __init__(self, addresses: Addresses, channel: grpc.aio.Channel) -> None:
+        self.addresses = addresses
+        self.channel = channel
+        self.control: Any = api_pb2_grpc.ManManAPIStub(channel)
+        self.logs: Any = log_processor_pb2_grpc.LogProcessorStub(channel)
+
+    async def refusal(self, call: Any) -> tuple[grpc.StatusCode, str]:
+        """Return how a call is refused."""
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+        return refused.value.code(), refused.value.details() or ""
+
+
+def settings_for(database_url: str, amqp_url: str, **more: Any) -> Settings:
+    values = {"pg_database_url": database_url, "rabbitmq_url": amqp_url, "listen_host": "127.0.0.1"}
+    ports = {"port": 0, "rest_port": 0, "health_check_port": 0, "health_check_host": "127.0.0.1"}
+    return Settings(**{**values, **ports, "log_idle_seconds": 0.1, "input_timeout_seconds": 1.0, **more})
+
+
+@pytest.fixture
+async def uow(database_url: str) -> AsyncIterator[UnitOfWork]:
+    """Transactions on a fresh database."""
+    settings = DatabaseSettings(pg_database_url=database_url, db_pool_size=20)
+    async with connected(settings) as engine:
+        yield UnitOfWork(engine)
+
+
+@pytest.fixture
+async def api(database_url: str, amqp_url: str) -> AsyncIterator[Api]:
+    """A served api. It lives in a task of its own, because a fixture's two halves run in different tasks."""
+    served: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+
+    async def live() -> None:
+        async with serving(settings_for(database_url, amqp_url)) as addresses:
+            served.set_result(addresses)
+            await stop.wait()
+
+    life = asyncio.get_running_loop().create_task(live())
+    await asyncio.wait([served, life], return_when=asyncio.FIRST_COMPLETED)
+    if life.done():
+        await life
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{served.result().grpc}") as channel:
+        yield Api(served.result(), channel)
+    stop.set()
+    await life
