@@ -133,9 +133,11 @@ class Sessions:
             (game_id, GameConfig.game_id == game_id),
             (statuses, Session.status.in_(statuses)),
             (live_only, Session.status.in_(LIVE)),
-            (started_after, Session.started_at > started_after),
-            (started_before, Session.started_at < started_before),
         )
+        if started_after is not None:
+            query = query.where(Session.started_at > started_after)
+        if started_before is not None:
+            query = query.where(Session.started_at < started_before)
         return (await self._db.scalars(query.where(*(clause for asked, clause in wanted if asked)))).all()
 
     async def count_live(
