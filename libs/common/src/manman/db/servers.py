@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from manman.db.models import Server, ServerCapability
 from manman.domain.hosts import HostStatus
@@ -83,21 +83,20 @@ class Servers:
     async def register(
         self, *, name: str, now: datetime, environment: str = "", features: Sequence[str] = (), public_address: str = ""
     ) -> Server:
-        """Create or reuse the host of that name and bring it online: safe to repeat and to race."""
+        """Create or reuse the host of that name, locked; its status stays (a new one is offline) for the caller to set.
+
+        Safe to repeat and to race.
+        """
         await self._lock_default()
-        first = await self._db.scalar(select(Server.server_id).limit(1)) is None
-        told = {
-            "status": HostStatus.ONLINE.value,
-            "last_seen": now,
-            "offline_since": None,
-            "features": list(features),
-            "public_address": public_address or None,
-        } | ({"environment": environment} if environment else {})
-        statement = insert(Server).values(name=name, is_default=first, **told)
-        query = statement.on_conflict_do_update(index_elements=[Server.name], set_=told).returning(Server)
-        row = await self._db.scalar(query, execution_options={"populate_existing": True})
+        query = select(Server).where(Server.name == name).with_for_update()
+        row = await self._db.scalar(query.execution_options(populate_existing=True))
         if row is None:
-            raise NotFound("server", name)
+            row = await self.add(name=name)
+        row.last_seen = now
+        row.features = list(features)
+        row.public_address = public_address or None
+        row.environment = environment or row.environment
+        await self._db.flush()
         return row
 
     async def make_default(self, row: Server) -> None:
@@ -137,7 +136,7 @@ class Servers:
         """Return the newest capabilities of each of these hosts, by host id."""
         query = (
             select(ServerCapability)
-            .distinct(ServerCapability.server_id)
+            .ext(distinct_on(ServerCapability.server_id))
             .where(ServerCapability.server_id.in_(server_ids))
             .order_by(ServerCapability.server_id, ServerCapability.recorded_at.desc())
         )

@@ -92,6 +92,7 @@ async def register_server(
         row = await tx.servers.register(
             name=name, now=now, environment=environment, features=features, public_address=public_address
         )
+        _set_status(tx, row, HostStatus.ONLINE, reason="registered", now=now)
         await _record(tx, row.server_id, capabilities, now)
         await tx.commit()
         return await _host(tx, row)

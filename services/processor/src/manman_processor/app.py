@@ -1,0 +1,139 @@
+"""What the processor is made of: event consumer, outbox relay and sweeps, on one broker and one database."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+from manman.bus.connection import connect
+from manman.bus.consumer import consume_batches
+from manman.bus.publisher import Publisher
+from manman.bus.topology import event_queue
+from manman.db.engine import connected, ping
+from manman.db.unit_of_work import UnitOfWork
+from manman.health import Health
+from manman.messages.routing import PROCESSOR_EVENT_KEYS
+from manman.periodic import run_periodically
+
+from manman_processor.dispatch import Dispatch
+from manman_processor.hearing import Hearing
+from manman_processor.relay import Relay
+from manman_processor.sweeps import log_streams, lost_sessions, overdue_sessions, settled_messages, stale_hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from datetime import datetime
+
+    from manman.bus.connection import Connection
+    from manman.db.unit_of_work import Uow
+
+    from manman_processor.settings import Settings
+
+DRAIN_FIRST_S = 10.0
+"""So long the consumer waits for the relay to send what an earlier process left behind."""
+
+log = structlog.get_logger(__name__)
+
+
+async def main(settings: Settings) -> None:
+    """Run the processor until cancelled."""
+    health = Health()
+    async with (
+        health.serve(settings.health_check_host, settings.health_check_port),
+        connected(settings) as engine,
+        connect(settings, "processor", component=health.component("broker")) as connection,
+        Publisher(connection) as publisher,
+        asyncio.TaskGroup() as group,
+    ):
+        health.add("database", lambda: ping(engine))
+        uow = UnitOfWork(engine)
+        hearing = Hearing()
+        drained = asyncio.Event()
+        if "relay" in settings.components:
+            relay = Relay(
+                uow,
+                connection,
+                publisher,
+                database=settings,
+                external_exchange=settings.external_exchange,
+                poll_s=settings.outbox_poll_seconds,
+                component=health.component("relay"),
+            )
+            drained = relay.drained
+            group.create_task(relay.run(), name="relay")
+        else:
+            drained.set()
+        if "events" in settings.components:
+            health.add("events", hearing.check)
+            group.create_task(_consume(settings, uow, connection, hearing, drained), name="events")
+        if "sweeps" in settings.components:
+            for sweep in sweeps(settings, uow, connection, hearing):
+                group.create_task(sweep, name="sweep")
+
+
+async def _consume(
+    settings: Settings, uow: Uow, connection: Connection, hearing: Hearing, drained: asyncio.Event
+) -> None:
+    try:
+        async with asyncio.timeout(DRAIN_FIRST_S):
+            await drained.wait()
+    except TimeoutError:
+        log.warning("consuming_before_the_outbox_is_empty")
+    await consume_batches(
+        connection,
+        event_queue(settings.queue_name, PROCESSOR_EVENT_KEYS),
+        Dispatch(uow, inventory_grace_s=settings.inventory_grace_seconds).handle,
+        prefetch=settings.event_prefetch,
+        max_batch=settings.event_batch_max,
+        component=hearing,
+    )
+
+
+def sweeps(
+    settings: Settings, uow: Uow, connection: Connection, hearing: Hearing
+) -> list[Coroutine[object, object, None]]:
+    """Return the sweeps, ready to run. Those that judge silence run only while, and after, we listened long enough."""
+    stale_after = timedelta(seconds=settings.stale_host_threshold_seconds)
+    offline_limit = timedelta(seconds=settings.lost_after_host_offline_seconds)
+    limits = overdue_sessions.limits(settings.stale_session_threshold_seconds)
+    outbox_keep = timedelta(seconds=settings.outbox_keep_seconds)
+    stream_keep = timedelta(seconds=settings.log_stream_keep_seconds)
+
+    def listening(sweep: Callable[[datetime], Awaitable[int]], span: timedelta) -> Callable[[datetime], Awaitable[int]]:
+        async def guarded(now: datetime) -> int:
+            return await sweep(now) if hearing.has_lasted(span, now) else 0
+
+        return guarded
+
+    return [
+        run_periodically(
+            "stale_hosts",
+            listening(lambda now: stale_hosts.sweep(uow, now, stale_after), stale_after),
+            settings.stale_host_check_interval_seconds,
+            first_after_s=settings.stale_host_threshold_seconds,
+        ),
+        run_periodically(
+            "lost_sessions",
+            listening(lambda now: lost_sessions.sweep(uow, now, offline_limit), stale_after),
+            settings.session_check_interval_seconds,
+            first_after_s=settings.stale_host_threshold_seconds,
+        ),
+        run_periodically(
+            "overdue_sessions",
+            listening(lambda now: overdue_sessions.sweep(uow, now, limits), max(stale_after, limits.starting)),
+            settings.session_check_interval_seconds,
+            first_after_s=settings.session_check_interval_seconds,
+        ),
+        run_periodically(
+            "log_streams",
+            lambda now: log_streams.sweep(uow, connection, now, stream_keep),
+            settings.housekeeping_interval_seconds,
+        ),
+        run_periodically(
+            "settled_messages",
+            lambda now: settled_messages.sweep(uow, now, outbox_keep),
+            settings.housekeeping_interval_seconds,
+        ),
+    ]

@@ -1,0 +1,121 @@
+"""What hosts say about sessions, and what becomes of a command that reached nobody.
+
+Every function works in the caller's transaction; `manman.domain.sessions` judges, `manman.db.transitions` writes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+from manman.db import transitions
+from manman.db.sessions import view
+from manman.db.transitions import Change
+from manman.domain.sessions import Report, Status, Verdict, judge
+from manman.errors import Conflict
+from manman.messages.commands import StopSession
+from manman.messages.routing import command_stop
+from prometheus_client import Counter
+
+if TYPE_CHECKING:
+    from manman.db.models import Session
+    from manman.db.unit_of_work import Transaction
+    from manman.messages.status import SessionReported
+
+FORCED_STOP_PAUSE = timedelta(minutes=5)
+"""A host is told to stop a session by force at most this often."""
+
+STOP_COMMAND_LIFETIME = timedelta(minutes=5)
+"""A stop by force that nobody took within this is not worth sending any more; the next finding repeats it."""
+
+VERDICTS = Counter("manman_session_verdicts_total", "Judgements on what hosts reported about sessions.", ["verdict"])
+
+log = structlog.get_logger(__name__)
+
+
+async def session_reported(tx: Transaction, report: SessionReported, *, now: datetime) -> None:
+    """Apply one report of a host about a session.
+
+    Raises:
+        NotFound: there is no such session.
+        Conflict: no host may say this.
+
+    """
+    row = await tx.sessions.lock(report.session_id)
+    judgement = judge(view(row, other_live=await has_other_live(tx, row)), _as_said(report), now)
+    VERDICTS.labels(judgement.verdict.value).inc()
+    context = log.bind(session_id=row.session_id, verdict=judgement.verdict.value, why=judgement.why)
+    match judgement.verdict:
+        case Verdict.GO | Verdict.RECOVER:
+            await transitions.apply(tx, row, _change(report, judgement.status), now=now)
+            context.info("session_changed", status=row.status, reason=row.status_reason)
+        case Verdict.TOUCH:
+            transitions.touch(row, _change(report, judgement.status), now=now)
+        case Verdict.ENRICH:
+            transitions.enrich(row, _change(report, judgement.status))
+        case Verdict.ZOMBIE:
+            context.warning("zombie")
+            await stop_by_force(tx, row, now=now)
+        case Verdict.IGNORE:
+            context.debug("report_ignored")
+        case Verdict.IMPOSSIBLE:
+            raise Conflict(f"session {row.session_id}: {judgement.why}")
+
+
+async def has_other_live(tx: Transaction, row: Session) -> bool:
+    """Tell whether the place of a lost session is taken by another one of its deployment."""
+    if row.status != Status.LOST:
+        return False
+    return row.sgc_id in await tx.sessions.live_ids([row.sgc_id])
+
+
+async def stop_by_force(tx: Transaction, row: Session, *, now: datetime) -> bool:
+    """Tell the session's host to end it at once; not again within five minutes. Return whether it was told."""
+    if row.forced_stop_at is not None and now - row.forced_stop_at < FORCED_STOP_PAUSE:
+        return False
+    origin = await tx.deployments.origin(row.sgc_id)
+    tx.outbox.add_command(
+        routing_key=command_stop(origin.server_id),
+        body=StopSession(session_id=row.session_id, force=True, issued_at=now),
+        session_id=row.session_id,
+        expires_at=now + STOP_COMMAND_LIFETIME,
+    )
+    row.forced_stop_at = now
+    return True
+
+
+async def start_undeliverable(tx: Transaction, session_id: int, *, message: str, now: datetime) -> None:
+    """End a session whose start command reached nobody, unless its host has spoken of it meanwhile."""
+    row = await tx.sessions.lock(session_id)
+    if row.status == Status.PENDING or (row.status == Status.STOPPING and row.started_at is None):
+        status = Status.CRASHED if row.status == Status.PENDING else Status.STOPPED
+        await transitions.apply(tx, row, Change(status=status, reason="host_unreachable", message=message), now=now)
+
+
+def _as_said(report: SessionReported) -> Report:
+    return Report(
+        status=report.status,
+        exit_code=report.exit_code,
+        reason=report.reason,
+        final_status=report.final_status,
+        host_boot_id=report.host_boot_id,
+        seq=report.seq,
+    )
+
+
+def _change(report: SessionReported, status: Status) -> Change:
+    return Change(
+        status=status,
+        reason=report.reason,
+        message=report.message,
+        exit_code=report.exit_code,
+        occurred_at=report.occurred_at,
+        started_at=report.started_at,
+        phase=report.phase,
+        progress_percent=report.progress,
+        host_boot_id=report.host_boot_id,
+        seq=report.seq,
+        container_id=report.container_id,
+        image_digest=report.image_digest,
+    )

@@ -1,0 +1,199 @@
+"""The relay: publishes what committed transactions left in the outbox, in the order of its ids.
+
+A row is marked after the broker confirmed it. A crash in between sends it twice, with one `message_id`. NOTIFY wakes
+the relay; a poll is the truth. One process relays at a time (an advisory lock); the others stand by.
+
+A command that nobody can take, or that is too old to be sent, fails: its row is marked so, and a session that it
+should have started ends as crashed. Before a start command the session's log stream is declared, so that not one
+line is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import structlog
+from manman import clock
+from manman.bus.connection import Backoff
+from manman.bus.publisher import Outgoing, Unroutable
+from manman.bus.topology import declare_log_stream
+from manman.db.leadership import lead
+from manman.db.outbox import CHANNEL
+from manman.errors import ManManError, NotFound, Unavailable
+from manman.messages.routing import COMMAND_START_PATTERN, EXTERNAL_EXCHANGE, matches
+from prometheus_client import Counter, Gauge
+
+from manman_processor.handlers.sessions import start_undeliverable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from manman.bus.connection import Connection
+    from manman.bus.publisher import Publisher
+    from manman.db.models import Outbox
+    from manman.db.unit_of_work import Uow
+    from manman.health import Component
+    from manman.settings import DatabaseSettings
+
+LOCK = 0x6D616E6D_7265
+"""The advisory lock of the process that relays."""
+
+BATCH = 200
+LAST_DRAIN_S = 5.0
+
+RELAYED = Counter("manman_outbox_relayed_total", "Rows of the outbox that were settled.", ["outcome"])
+DEPTH = Gauge("manman_outbox_depth", "Rows of the outbox that wait, as of the relay's last look.")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclasses.dataclass(slots=True)
+class Outcome:
+    """What became of a batch: settled rows by id. Rows after the first one that could not be sent wait."""
+
+    published: list[int] = dataclasses.field(default_factory=list)
+    failed: dict[int, str] = dataclasses.field(default_factory=dict)
+    held: str = ""
+
+
+class Relay:
+    """Publishes the outbox for as long as `run` runs."""
+
+    def __init__(
+        self,
+        uow: Uow,
+        connection: Connection,
+        publisher: Publisher,
+        *,
+        database: DatabaseSettings,
+        external_exchange: str,
+        poll_s: float,
+        component: Component,
+    ) -> None:
+        """Read through `uow`, publish through `publisher`, and tell `component` how it goes."""
+        self._uow = uow
+        self._connection = connection
+        self._publisher = publisher
+        self._database = database
+        self._external_exchange = external_exchange
+        self._poll_s = poll_s
+        self._component = component
+        self.drained = asyncio.Event()
+        """Set when the outbox was empty, or another process relays it."""
+
+    async def run(self) -> None:
+        """Relay for ever; when cancelled, send once more what has been committed."""
+        backoff = Backoff()
+        self._component.up()  # standing by is fine, too
+        while True:
+            try:
+                async with lead(self._database, lock=LOCK, channel=CHANNEL) as leadership:
+                    log.info("relaying")
+                    try:
+                        while True:
+                            await self.drain(clock.now)
+                            self._component.up()
+                            backoff.reset()
+                            await leadership.wait(self._poll_s)
+                    except asyncio.CancelledError:
+                        await self._last_drain()
+                        raise
+            except Unavailable as error:
+                self._component.down(str(error))
+                await backoff.pause()
+
+    async def drain(self, now: Callable[[], datetime] = clock.now) -> int:
+        """Send everything that waits; return how many rows were settled.
+
+        Raises:
+            Unavailable: the broker or the database is away; what was confirmed before is marked.
+
+        """
+        settled = 0
+        while True:
+            async with self._uow() as tx:
+                rows = await tx.outbox.unpublished(limit=BATCH)
+            DEPTH.set(len(rows))
+            if not rows:
+                self.drained.set()
+                return settled
+            outcome = await self._send(rows, now())
+            await self._settle(rows, outcome, now())
+            settled += len(outcome.published) + len(outcome.failed)
+            if outcome.held:
+                raise Unavailable(outcome.held)
+
+    async def _send(self, rows: Sequence[Outbox], now: datetime) -> Outcome:
+        outcome = Outcome()
+        sendable: list[Outbox] = []
+        for row in rows:
+            if row.expires_at is not None and row.expires_at <= now:
+                outcome.failed[row.id] = "it expired before it could be sent"
+                continue
+            try:
+                await self._prepare(row)
+            except Unavailable as error:
+                outcome.held = str(error)
+                break
+            sendable.append(row)
+        results = await self._publisher.publish_many([self._outgoing(row, now) for row in sendable])
+        for row, result in zip(sendable, results, strict=True):
+            if result is None:
+                outcome.published.append(row.id)
+            elif isinstance(result, Unroutable):
+                outcome.failed[row.id] = "the host has no queue: it never connected, or its queue was removed"
+            else:
+                # what follows is sent again after this row, even if the broker has it: order per session is kept
+                outcome.held = str(result)
+                break
+        return outcome
+
+    async def _prepare(self, row: Outbox) -> None:
+        if row.session_id is None or not matches(COMMAND_START_PATTERN, row.routing_key):
+            return
+        try:
+            await declare_log_stream(self._connection, row.session_id)
+        except Unavailable:
+            raise
+        except ManManError as error:
+            log.warning("log_stream_refused", session_id=row.session_id, error=str(error))
+
+    def _outgoing(self, row: Outbox, now: datetime) -> Outgoing:
+        left_ms = None if row.expires_at is None else max(1, math.ceil((row.expires_at - now).total_seconds() * 1000))
+        return Outgoing(
+            exchange=self._external_exchange if row.exchange == EXTERNAL_EXCHANGE else row.exchange,
+            routing_key=row.routing_key,
+            body=row.body,
+            message_id=str(row.message_id),
+            mandatory=row.mandatory,
+            expiration_ms=left_ms,
+        )
+
+    async def _settle(self, rows: Sequence[Outbox], outcome: Outcome, now: datetime) -> None:
+        if not outcome.published and not outcome.failed:
+            return
+        async with self._uow() as tx:
+            await tx.outbox.mark_published(outcome.published, now=now)
+            await tx.outbox.mark_failed(outcome.failed, now=now)
+            for row in rows:
+                if row.id in outcome.failed:
+                    log.warning("command_undeliverable", routing_key=row.routing_key, error=outcome.failed[row.id])
+                    if row.session_id is not None and matches(COMMAND_START_PATTERN, row.routing_key):
+                        try:
+                            await start_undeliverable(tx, row.session_id, message=outcome.failed[row.id], now=now)
+                        except NotFound:
+                            log.info("session_deleted_meanwhile", session_id=row.session_id)
+            await tx.commit()
+        RELAYED.labels("published").inc(len(outcome.published))
+        RELAYED.labels("failed").inc(len(outcome.failed))
+
+    async def _last_drain(self) -> None:
+        try:
+            async with asyncio.timeout(LAST_DRAIN_S):
+                await self.drain()
+        except (Unavailable, TimeoutError) as error:
+            log.warning("outbox_not_drained", reason=str(error))

@@ -1,0 +1,71 @@
+"""The settings of the processor, and the only reader of its environment."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from manman.messages.routing import PROCESSOR_EVENTS
+from manman.settings import BusSettings, DatabaseSettings, RuntimeSettings
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+COMPONENTS = ("events", "relay", "sweeps")
+
+
+class Settings(DatabaseSettings, BusSettings, RuntimeSettings):
+    """Where the processor works, what it does there, and how patient it is. All times are in seconds."""
+
+    components: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=COMPONENTS,
+        description="what this process does, with commas: events (reports of hosts), relay (the outbox), sweeps",
+    )
+    queue_name: str = Field(default=PROCESSOR_EVENTS, min_length=1, max_length=200, description="queue of the reports")
+    event_batch_max: int = Field(default=200, ge=1, le=2000, description="most reports in one transaction")
+    event_prefetch: int = Field(default=1000, ge=1, le=10000, description="most reports taken but not yet settled")
+    stale_host_threshold_seconds: float = Field(
+        default=10.0, gt=0, description="a host that was silent for longer is offline"
+    )
+    stale_host_check_interval_seconds: float = Field(
+        default=60.0, gt=0, description="how often silent hosts are sought"
+    )
+    lost_after_host_offline_seconds: float = Field(
+        default=300.0, gt=0, description="live sessions of a host that is offline for longer are lost"
+    )
+    stale_session_threshold_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="how long a session may be pending, starting or stopping without news; unset: 120, 60 and 180",
+    )
+    session_check_interval_seconds: float = Field(default=10.0, gt=0, description="how often such sessions are sought")
+    inventory_grace_seconds: float = Field(
+        default=60.0, ge=0, description="a session with news younger than this is never called missing from its host"
+    )
+    outbox_poll_seconds: float = Field(
+        default=1.0, gt=0, description="how often the outbox is read without being woken"
+    )
+    outbox_keep_seconds: float = Field(default=86400.0, gt=0, description="how long published messages are kept")
+    log_stream_keep_seconds: float = Field(
+        default=86400.0, gt=0, description="how long the log lines of an ended session can be read from its stream"
+    )
+    housekeeping_interval_seconds: float = Field(
+        default=60.0, gt=0, description="how often old messages and log streams are removed"
+    )
+
+    @field_validator("components", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("components")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(value) - set(COMPONENTS))
+        if unknown or not value:
+            raise ValueError(f"use some of {', '.join(COMPONENTS)}, not {', '.join(unknown) or 'none'}")
+        return value
+
+    @model_validator(mode="after")
+    def _sweeps_listen(self) -> Settings:
+        if "sweeps" in self.components and "events" not in self.components:
+            raise ValueError("sweeps need events in the same process: who does not listen cannot say who is silent")
+        return self

@@ -1,0 +1,24 @@
+"""A log stream is old if, and only if, its session ended longer ago than streams are kept and it is not deleted yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from manman.bus.topology import delete_log_stream
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from manman.bus.connection import Connection
+    from manman.db.unit_of_work import Uow
+
+
+async def sweep(uow: Uow, connection: Connection, now: datetime, keep: timedelta) -> int:
+    """Delete old log streams from the broker; return how many. After a crash some are deleted again, which is nothing."""
+    async with uow() as tx:
+        rows = await tx.sessions.ended_with_stream(ended_before=now - keep)
+        for row in rows:
+            await delete_log_stream(connection, row.session_id)
+            row.log_stream_deleted_at = now
+        await tx.commit()
+    return len(rows)
