@@ -1,1 +1,1 @@
-"""See the package's pyproject for what it is."""
+"""The host: runs on each machine, starts sessions as containers and reports what it sees."""

@@ -1,0 +1,116 @@
+"""Tells the control plane what happens here, in order, and does not forget while the broker is away.
+
+Every report gets the boot id and a rising number; one at a time is published and confirmed before the next. A report
+is *known* when the broker has confirmed it: only then may what it tells about be removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+import msgspec
+import structlog
+from manman import clock
+from manman.bus.connection import Backoff
+from manman.errors import Unavailable
+from manman.messages import routing
+from manman.messages.codec import encode
+from manman.messages.status import HostReported, SessionReported
+
+if TYPE_CHECKING:
+    from manman.bus.publisher import Publisher
+
+    from manman_host.identity import Identity
+
+MAX_WAITING = 10_000
+MESSAGE_LENGTH = 2000
+GOODBYE_TIMEOUT_S = 3.0
+
+log = structlog.get_logger(__name__)
+
+
+class Announcer:
+    """The only publisher of status reports in a host. `run` it in a TaskGroup."""
+
+    def __init__(self, publisher: Publisher, identity: Identity) -> None:
+        """Speak for `identity`; nothing is sent before `run`."""
+        self._publisher = publisher
+        self._identity = identity
+        self._waiting: deque[SessionReported] = deque()
+        self._wake = asyncio.Event()
+        self._confirmed = asyncio.Condition()
+        self._seq = 0
+        self._known_seq = 0
+        self._known: dict[int, str] = {}
+
+    def session(self, report: SessionReported) -> int:
+        """Queue a report and return its number. When too many wait, the oldest is dropped: heartbeats tell later."""
+        self._seq += 1
+        report = msgspec.structs.replace(
+            report,
+            event_id=uuid4(),
+            occurred_at=clock.now(),
+            host_boot_id=self._identity.boot_id,
+            seq=self._seq,
+            message=report.message[:MESSAGE_LENGTH],
+        )
+        if len(self._waiting) >= MAX_WAITING:
+            dropped = self._waiting.popleft()
+            log.warning("report_dropped", session_id=dropped.session_id, status=dropped.status)
+        self._waiting.append(report)
+        self._wake.set()
+        return self._seq
+
+    async def confirmed(self, seq: int) -> None:
+        """Return when the report with that number, and all before it, are known."""
+        async with self._confirmed:
+            await self._confirmed.wait_for(lambda: self._known_seq >= seq)
+
+    def known_status(self, session_id: int) -> str:
+        """Return the last status of a session that the broker has confirmed; empty if none."""
+        return self._known.get(session_id, "")
+
+    def forget(self, session_id: int) -> None:
+        """Forget a session that is over."""
+        self._known.pop(session_id, None)
+
+    async def host(self, status: str) -> None:
+        """Report this host as online or offline; raise `Unavailable` when the broker does not take it."""
+        body = encode(HostReported(server_id=self._identity.server_id, status=status))
+        key = routing.status_host(self._identity.server_id)
+        await self._publisher.publish(routing.EXCHANGE, key, body, message_id=str(uuid4()), timeout_s=GOODBYE_TIMEOUT_S)
+
+    async def run(self) -> None:
+        """Publish what is queued, for ever; while the broker is away the order and the reports are kept."""
+        backoff = Backoff(longest_s=5.0)
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                report = self._waiting[0]
+                try:
+                    await self._publish(report)
+                except Unavailable as error:
+                    log.warning("report_waits", waiting=len(self._waiting), reason=str(error))
+                    await backoff.pause()
+                    continue
+                backoff.reset()
+                await self._mark_known(report)
+
+    async def _publish(self, report: SessionReported) -> None:
+        event_id = report.event_id if isinstance(report.event_id, UUID) else uuid4()
+        await self._publisher.publish(
+            routing.EXCHANGE, routing.status_session(report.session_id), encode(report), message_id=str(event_id)
+        )
+
+    async def _mark_known(self, report: SessionReported) -> None:
+        if self._waiting and self._waiting[0] is report:
+            self._waiting.popleft()
+        self._known[report.session_id] = report.status
+        async with self._confirmed:
+            self._known_seq = max(self._known_seq, report.seq)
+            self._confirmed.notify_all()
+        log.info("reported", session_id=report.session_id, status=report.status, reason=report.reason or None)

@@ -1,0 +1,175 @@
+"""Composition root of the host: who we are, the engine, the bus, the sessions. Read this to know what runs.
+
+Order of a start: probes, engine, registration, broker, recovery, then commands. Order of an end: no more commands,
+runners let go of their sessions, the good-bye. Games keep running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import structlog
+from manman import logs
+from manman.bus import topology
+from manman.bus.connection import Backoff, connect
+from manman.bus.consumer import consume
+from manman.bus.publisher import Publisher
+from manman.errors import ManManError, Unavailable
+from manman.health import Health
+from manman.periodic import run_periodically
+from manman.rpc.client import channel_to_api
+
+from manman_host import capabilities, heartbeat
+from manman_host.announcer import Announcer
+from manman_host.docker_engine import DockerEngine
+from manman_host.identity import register
+from manman_host.orphans import asks_api, sweep_orphans
+from manman_host.recovery import recover
+from manman_host.session_folder import DataFolder
+from manman_host.session_start import Parts
+from manman_host.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import grpc
+    from manman.bus.connection import Connection
+    from manman.health import Component
+    from manman.messages.health import Capabilities
+
+    from manman_host.settings import Settings
+
+Measure: TypeAlias = "Callable[[], Awaitable[Capabilities | None]]"
+COMMANDS_AT_ONCE = 64
+
+log = structlog.get_logger(__name__)
+
+
+async def main(settings: Settings) -> None:
+    """Run the host until told to stop."""
+    data = DataFolder(
+        inner=Path(settings.inner_data_dir), outer=Path(settings.host_data_dir), environment=settings.environment
+    )
+    health, engine = Health(), DockerEngine(settings.docker_host)
+    api, broker, commands = (health.component(name) for name in ("api", "broker", "commands"))
+    health.add("engine", engine.version)
+    async with (
+        health.serve(settings.health_check_host, settings.health_check_port),
+        channel_to_api(settings) as channel,
+    ):
+        measure = functools.partial(_measure, engine, data.inner)
+        identity = await register(
+            channel,
+            settings,
+            capabilities.to_registration(await _measure_patiently(measure), settings.port_ranges),
+            capabilities.FEATURES,
+            file=data.host_file,
+            component=api,
+        )
+        name = f"host-{identity.server_id}"
+        with logs.bind(server_id=identity.server_id):
+            async with connect(settings, name, component=broker) as connection, Publisher(connection) as publisher:
+                announcer = Announcer(publisher, identity)
+                parts = Parts(
+                    settings, identity, engine, data, announcer, asyncio.Semaphore(settings.max_parallel_starts)
+                )
+                await _serve(parts, connection, publisher, channel, measure=measure, commands=commands)
+
+
+async def _serve(
+    parts: Parts,
+    connection: Connection,
+    publisher: Publisher,
+    channel: grpc.aio.Channel,
+    *,
+    measure: Measure,
+    commands: Component,
+) -> None:
+    settings, identity, announcer = parts.settings, parts.identity, parts.announcer
+    async with asyncio.TaskGroup() as group:
+        try:
+            group.create_task(announcer.run())
+            await _say_hello(announcer)
+            async with Supervisor(parts, connection, Publisher(connection)) as supervisor:
+                await _recover_patiently(parts, supervisor)
+                group.create_task(
+                    heartbeat.beat(
+                        publisher,
+                        identity,
+                        interval_s=settings.heartbeat_seconds,
+                        public_address=settings.public_address,
+                        inventory=supervisor.inventory,
+                        measure=measure,
+                    )
+                )
+                group.create_task(_sweep_for_ever(parts, supervisor, channel))
+                queue = topology.host_command_queue(identity.server_id)
+                await consume(connection, queue, supervisor.handle, concurrency=COMMANDS_AT_ONCE, component=commands)
+        finally:
+            with contextlib.suppress(Unavailable):
+                await announcer.host("offline")
+
+
+async def _sweep_for_ever(parts: Parts, supervisor: Supervisor, channel: grpc.aio.Channel) -> None:
+    settings = parts.settings
+
+    async def sweep(now: datetime) -> int:
+        return await sweep_orphans(
+            parts,
+            known=supervisor.session_ids,
+            may_run=asks_api(channel),
+            grace=timedelta(seconds=settings.orphan_grace_seconds),
+            now=now,
+            dry_run=settings.orphan_dry_run,
+        )
+
+    await run_periodically(
+        "orphans", sweep, settings.orphan_interval_seconds, first_after_s=settings.orphan_interval_seconds
+    )
+
+
+async def _say_hello(announcer: Announcer) -> None:
+    backoff = Backoff()
+    while True:
+        try:
+            await announcer.host("online")
+        except Unavailable as error:
+            log.warning("hello_waits", reason=str(error))
+            await backoff.pause()
+        else:
+            return
+
+
+async def _recover_patiently(parts: Parts, supervisor: Supervisor) -> None:
+    backoff = Backoff()
+    while True:
+        try:
+            await recover(parts, supervisor)
+        except ManManError as error:
+            log.warning("recovery_waits", reason=str(error))
+            await backoff.pause()
+        else:
+            return
+
+
+async def _measure(engine: DockerEngine, data_dir: Path) -> Capabilities | None:
+    """Measure this machine; None while the engine does not answer."""
+    try:
+        version = await engine.version()
+    except ManManError:
+        return None
+    await asyncio.to_thread(functools.partial(data_dir.mkdir, parents=True, exist_ok=True))
+    return await asyncio.to_thread(capabilities.measure, data_dir, version)
+
+
+async def _measure_patiently(measure: Measure) -> Capabilities:
+    backoff = Backoff(longest_s=5.0)
+    while (measured := await measure()) is None:
+        log.warning("engine_away")
+        await backoff.pause()
+    return measured

@@ -1,0 +1,336 @@
+"""The host's only door to the Docker engine: images, networks, volumes, wrappers, and what carries our labels.
+
+Every call runs in a thread, because the SDK blocks. Everything here can be repeated: what is there already is taken,
+what is gone already is gone. Games are started by wrappers; here they are only found and removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import io
+import tarfile
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import docker
+import structlog
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types import LogConfig, Mount
+from docker.utils import parse_repository_tag
+from manman.errors import Conflict, Unavailable
+from requests.exceptions import RequestException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from docker.models.containers import Container
+
+    from manman_host.config_files import Owner
+
+CALL_TIMEOUT_S = 60
+WRAPPER_MEMORY = "256m"
+WRAPPER_PIDS = 128
+SESSION_MOUNT = "/session"
+ENGINE_SOCKET = "/var/run/docker.sock"
+POOL_SIZE = 32
+
+log = structlog.get_logger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+
+class ImageUnavailableError(Exception):
+    """An image is neither here nor to be had; the text says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A container of ours. `status` is the engine's word: created, running, exited …."""
+
+    id: str
+    name: str
+    kind: str
+    session_id: int
+    status: str
+    created_at: datetime | None
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundNetwork:
+    """A network of ours; `in_use` when a container is on it."""
+
+    id: str
+    name: str
+    session_id: int
+    created_at: datetime | None
+    in_use: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class WrapperSpec:
+    """A wrapper container: `folder` and `engine_socket` are paths on the engine's machine."""
+
+    name: str
+    image: str
+    labels: Mapping[str, str]
+    env: Mapping[str, str]
+    folder: str
+    engine_socket: str
+
+
+class DockerEngine:
+    """One engine. Calls raise `Unavailable` while it is away and `Conflict` with its own words when it refuses."""
+
+    def __init__(self, address: str) -> None:
+        """Remember the address; nothing is opened before the first call."""
+        self._client = docker.DockerClient(
+            base_url=address, timeout=CALL_TIMEOUT_S, max_pool_size=POOL_SIZE, version="auto"
+        )
+
+    async def version(self) -> str:
+        """Return the engine's version; this is also the question whether it answers."""
+        return str((await self._call(self._client.version))["Version"])
+
+    async def ensure_image(self, image: str, policy: str, progress: Callable[[str], None], *, timeout_s: float) -> None:
+        """Make sure that the image is here. `policy`: always (falling back to a local one), if-not-present, never.
+
+        `progress` is told what happens, in words for people. Raises `ImageUnavailableError`.
+        """
+        local = await self.has_image(image)
+        if policy == "never" or (policy == "if-not-present" and local):
+            if not local:
+                raise ImageUnavailableError(
+                    f"image {image} is not on this host and IMAGE_PULL_POLICY is never: load or build it there"
+                )
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._pull(image, progress)
+        except (Conflict, TimeoutError) as error:
+            reason = str(error) or f"it took more than {timeout_s:g} s"
+            if not local:
+                raise ImageUnavailableError(
+                    f"image {image} is not on this host and cannot be pulled ({reason}): "
+                    "check its name and the registry, or load it on the host"
+                ) from error
+            progress(f"the image could not be pulled, the one on this host is used ({reason})")
+
+    async def has_image(self, image: str) -> bool:
+        """Tell whether the image is on this host."""
+        try:
+            await self._call(self._client.images.get, image)
+        except Conflict:
+            return False
+        return True
+
+    async def _pull(self, image: str, progress: Callable[[str], None]) -> None:
+        loop = asyncio.get_running_loop()
+        repository, tag = parse_repository_tag(image)
+
+        def pull() -> None:
+            told = ""
+            for event in self._client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+                if "error" in event:
+                    raise APIError(str(event["error"]))
+                status = str(event.get("status", ""))
+                if status.startswith(("Pulling from", "Status:")) and status != told:
+                    told = status
+                    loop.call_soon_threadsafe(progress, status.removeprefix("Status: "))
+
+        await self._call(pull)
+
+    async def image_owner(self, image: str) -> Owner | None:
+        """Return the user and group that the image runs as; None when they cannot be told. (0, 0) is root."""
+        return await self._call(self._image_owner, image)
+
+    def _image_owner(self, image: str) -> Owner | None:
+        user = str(self._client.images.get(image).attrs["Config"].get("User") or "0")
+        name, _, group = user.partition(":")
+        if name.isdigit() and (group.isdigit() or not group):
+            return int(name), int(group or name)
+        container = self._client.api.create_container(image, command=["-"], labels={"manman.type": "helper"})
+        try:
+            stream, _ = self._client.api.get_archive(container["Id"], "/etc/passwd")
+            with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+                member = tar.extractfile("passwd")
+                lines = member.read().decode(errors="replace").splitlines() if member else []
+        except NotFound:
+            return None
+        finally:
+            self._client.api.remove_container(container["Id"], force=True)
+        for line in lines:
+            fields = line.split(":")
+            if fields[0] == name:
+                return int(fields[2]), int(fields[3])
+        return None
+
+    async def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
+        """Make the session's network."""
+
+        def make() -> None:
+            if not self._client.networks.list(names=[f"^{name}$"]):
+                self._client.networks.create(name, driver="bridge", labels=dict(labels))
+
+        await self._call(make)
+
+    async def ensure_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        """Make a named volume; it is never removed by a host."""
+        await self._call(lambda: self._client.volumes.create(name, labels=dict(labels)))
+
+    async def put_file(
+        self, image: str, volume: str, path: str, content: bytes, *, mode: int, owner: Owner | None
+    ) -> None:
+        """Write a file into a named volume, through a container that is made for it and never started."""
+
+        def put() -> None:
+            buffer = io.BytesIO()
+            with tarfile.open(fileobj=buffer, mode="w") as tar:
+                member = tarfile.TarInfo(path)
+                member.size, member.mode = len(content), mode
+                member.uid, member.gid = owner or (0, 0)
+                tar.addfile(member, io.BytesIO(content))
+            helper = self._client.containers.create(
+                image, command=["-"], labels={"manman.type": "helper"}, mounts=[Mount("/volume", volume)]
+            )
+            try:
+                helper.put_archive("/volume", buffer.getvalue())
+            finally:
+                helper.remove(force=True)
+
+        await self._call(put)
+
+    async def run_wrapper(self, spec: WrapperSpec) -> str:
+        """Create and start a wrapper, or take the one that this session has already; return its id."""
+        return await self._call(self._run_wrapper, spec)
+
+    def _run_wrapper(self, spec: WrapperSpec) -> str:
+        try:
+            container = self._client.containers.get(spec.name)
+            if container.labels.get("manman.session_id") != spec.labels["manman.session_id"]:
+                raise APIError(f"the name {spec.name} is taken by another session's container")
+        except NotFound:
+            container = self._client.containers.create(
+                spec.image,
+                name=spec.name,
+                environment=dict(spec.env),
+                labels=dict(spec.labels),
+                user="0:0",
+                network_mode="none",
+                mem_limit=WRAPPER_MEMORY,
+                pids_limit=WRAPPER_PIDS,
+                init=True,
+                log_config=LogConfig(type="json-file", config={"max-size": "5m", "max-file": "2"}),
+                mounts=[
+                    Mount(SESSION_MOUNT, spec.folder, type="bind"),
+                    Mount(ENGINE_SOCKET, spec.engine_socket, type="bind"),
+                ],
+            )
+        container.start()
+        return str(container.id)
+
+    async def find(self, labels: Mapping[str, str], *, kinds: tuple[str, ...]) -> list[Found]:
+        """Return our containers of these kinds that carry all of `labels`."""
+        filters = {"label": [f"{key}={value}" for key, value in labels.items()]}
+        listed = await self._call(lambda: self._client.api.containers(all=True, filters=filters))
+        found = [_found(entry) for entry in listed]
+        return [one for one in found if one.kind in kinds and _matches(listed, one.id, labels)]
+
+    async def find_networks(self, labels: Mapping[str, str]) -> list[FoundNetwork]:
+        """Return our networks that carry all of `labels`."""
+        filters = {"label": ["manman.type=network", *(f"{key}={value}" for key, value in labels.items())]}
+
+        def look() -> list[FoundNetwork]:
+            return [
+                _found_network(network.attrs) for network in self._client.networks.list(filters=filters, greedy=True)
+            ]
+
+        return await self._call(look)
+
+    async def status(self, name: str) -> str:
+        """Return the engine's word for a container's state, or empty when there is none of that name or id."""
+
+        def look() -> str:
+            try:
+                return str(self._client.containers.get(name).status)
+            except NotFound:
+                return ""
+
+        return await self._call(look)
+
+    async def remove_container(self, name: str, *, stop_timeout_s: int | None = None) -> None:
+        """Remove a container, killing it if need be, after a polite stop when a time is given for it."""
+
+        def remove() -> None:
+            try:
+                container: Container = self._client.containers.get(name)
+                if stop_timeout_s is not None and container.status == "running":
+                    container.stop(timeout=stop_timeout_s)
+                container.remove(force=True)
+            except NotFound:
+                return
+            except APIError as error:
+                if "already in progress" not in str(error):
+                    raise
+
+        await self._call(remove)
+
+    async def remove_network(self, name: str) -> None:
+        """Remove a network nobody is on; it may be gone already."""
+
+        def remove() -> None:
+            for network in self._client.networks.list(names=[f"^{name}$"]):
+                network.remove()
+
+        await self._call(remove)
+
+    async def _call(self, call: Callable[..., ResultT], *arguments: object) -> ResultT:
+        try:
+            return await asyncio.to_thread(call, *arguments)
+        except ImageNotFound as error:
+            raise Conflict(f"no such image: {error.explanation}") from error
+        except APIError as error:
+            raise Conflict(str(error.explanation or error)) from error
+        except (DockerException, RequestException, OSError) as error:
+            raise Unavailable(f"the Docker engine does not answer: {error}") from error
+
+
+def _found(entry: Mapping[str, Any]) -> Found:
+    labels = entry.get("Labels") or {}
+    return Found(
+        id=str(entry["Id"]),
+        name=str((entry.get("Names") or ["/"])[0]).lstrip("/"),
+        kind=labels.get("manman.type", ""),
+        session_id=_number(labels.get("manman.session_id", "")),
+        status=str(entry.get("State", "")),
+        created_at=_moment(labels.get("manman.created_at", "")),
+    )
+
+
+def _found_network(attributes: Mapping[str, Any]) -> FoundNetwork:
+    labels = attributes.get("Labels") or {}
+    return FoundNetwork(
+        id=str(attributes["Id"]),
+        name=str(attributes["Name"]),
+        session_id=_number(labels.get("manman.session_id", "")),
+        created_at=_moment(labels.get("manman.created_at", "")),
+        in_use=bool(attributes.get("Containers")),
+    )
+
+
+def _matches(listed: list[dict[str, Any]], container_id: str, labels: Mapping[str, str]) -> bool:
+    """Compare labels again: the engine takes the filter `label=x=` with an empty value for "has the label x"."""
+    entry = next(one for one in listed if one["Id"] == container_id)
+    return all((entry.get("Labels") or {}).get(key) == value for key, value in labels.items())
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None

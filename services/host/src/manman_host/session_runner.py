@@ -1,0 +1,350 @@
+"""One session on this host, from the accepted command to the confirmed end.
+
+    prepare (session_start) -> follow the wrapper -> collect the lines -> report the end -> remove what was made
+
+The wrapper is the witness: what it says is reported. While it is away nothing is decided; it is restarted on the same
+folder and asked again. A cancelled runner leaves everything running: a later life of the host goes on from the folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from manman import logs
+from manman.bus.connection import Backoff
+from manman.errors import Conflict, ManManError
+from manman.messages.health import SessionInventoryItem
+from manman.messages.status import SessionReported
+
+from manman_host.container_spec import base_labels
+from manman_host.session_start import Parts, Preparation, StartFailed, StoppedMeanwhile
+from manman_host.wrapper_client import WrapperClient
+
+if TYPE_CHECKING:
+    from manman.messages.commands import StopSession
+    from manman.v1 import wrapper_control_pb2 as pb
+
+    from manman_host.container_spec import SessionPlan
+    from manman_host.docker_engine import Found
+    from manman_host.log_shipper import LogShipper
+    from manman_host.session_folder import Plan, SessionFolder
+
+ENDED = frozenset({"stopped", "crashed"})
+DRAIN_TIMEOUT_S = 5.0
+LAST_DRAIN_TIMEOUT_S = 30.0
+RETRY_S = 0.5
+MAX_WISHES = 16
+
+log = structlog.get_logger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class StopWish:
+    """What was asked for: a stop with its own command and grace (empty and 0: the session's), or a kill."""
+
+    kill: bool = False
+    command: str = ""
+    grace_s: float = 0.0
+
+    @classmethod
+    def from_command(cls, command: StopSession) -> StopWish:
+        """Read a stop command; `force` is a kill."""
+        return cls(kill=command.force, command=command.stop_command, grace_s=float(command.grace_seconds))
+
+
+class SessionRunner:
+    """Runs one session. `accepted` is set when a restart of the host would find it, `finished` at the very end."""
+
+    def __init__(
+        self,
+        accepted: Plan,
+        plan: SessionPlan,
+        *,
+        parts: Parts,
+        folder: SessionFolder,
+        shipper: LogShipper,
+        recovered: bool = False,
+    ) -> None:
+        """Nothing happens before `run`. `recovered`: its containers were found, not made by this life."""
+        self.accepted_plan = accepted
+        self.command = accepted.command
+        self.session_id = self.command.session_id
+        self.accepted = asyncio.Event()
+        self.finished = asyncio.Event()
+        self.last_report = SessionReported(session_id=self.session_id, status="starting", sgc_id=self.command.sgc_id)
+        self._parts = parts
+        self._plan = plan
+        self._folder = folder
+        self._shipper = shipper
+        self._recovered = recovered
+        self._stop_wanted = asyncio.Event()
+        self._wishes: asyncio.Queue[StopWish] = asyncio.Queue(MAX_WISHES)
+        self._container_id = ""
+        self._container_known = asyncio.Event()
+        self._over = asyncio.Event()
+        self._wrapper = WrapperClient(folder.socket, self.session_id, accepted.wrapper_token)
+        self._preparation = Preparation(
+            parts,
+            self.command,
+            plan,
+            folder,
+            accepted.wrapper_token,
+            self._wrapper,
+            self._stop_wanted,
+            self._phase,
+            shipper.say,
+        )
+        if recovered:
+            self.accepted.set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the game has ended, though it may not be cleaned up."""
+        return self._over.is_set()
+
+    def inventory_item(self) -> SessionInventoryItem | None:
+        """Return the session as the control plane knows it from us; None before the first confirmed report."""
+        status = self._parts.announcer.known_status(self.session_id)
+        if not status:
+            return None
+        return SessionInventoryItem(
+            session_id=self.session_id,
+            status=status,
+            sgc_id=self.command.sgc_id,
+            container_id=self.last_report.container_id,
+            started_at=self.last_report.started_at,
+        )
+
+    def stop(self, wish: StopWish) -> None:
+        """Ask for the end; a later kill overtakes an earlier stop."""
+        self._stop_wanted.set()
+        if not self._wishes.full():
+            self._wishes.put_nowait(wish)
+
+    def report_again(self) -> None:
+        """Repeat the last report: somebody asked who does not know it."""
+        self._parts.announcer.session(self.last_report)
+
+    async def send_input(self, data: bytes) -> None:
+        """Write to the game's stdin; raises `Conflict` unless it runs."""
+        if self.last_report.status != "running":
+            raise Conflict(f"session {self.session_id} is {self.last_report.status}, it takes no input")
+        await self._wrapper.send_input(data)
+
+    async def run(self) -> None:
+        """Run the session to its end."""
+        with logs.bind(session_id=self.session_id, sgc_id=self.command.sgc_id):
+            async with self._wrapper, asyncio.TaskGroup() as group:
+                shipping = group.create_task(self._shipper.publish())
+                try:
+                    ending = None if self._recovered else await self._prepare()
+                    if ending is None:
+                        ending = await self._follow()
+                    self._over.set()
+                    await self._conclude(ending)
+                    self.finished.set()
+                    self.accepted.set()
+                finally:
+                    shipping.cancel()
+
+    async def _prepare(self) -> SessionReported | None:
+        """Return None with a running game, or the report of why there is none."""
+        async with asyncio.TaskGroup() as group:
+            beating = group.create_task(self._repeat_starting())
+            try:
+                self._phase("accepted", 0)
+                await asyncio.to_thread(self._folder.create, self.accepted_plan)
+                async with self._parts.starts:
+                    await self._preparation.make_wrapper()
+                    self.accepted.set()
+                    await self._preparation.start_game()
+            except StartFailed as failure:
+                log.warning("start_failed", reason=failure.reason, message=failure.message)
+                return self._report("crashed", reason=failure.reason, message=failure.message)
+            except StoppedMeanwhile:
+                return self._report("stopped", reason="stopped", message="stopped before the game ran")
+            finally:
+                beating.cancel()
+        return None
+
+    async def _follow(self) -> SessionReported:
+        """Follow the wrapper until it tells the end; revive it when it is away."""
+        async with asyncio.TaskGroup() as group:
+            stopping = group.create_task(self._serve_wishes(group))
+            lines = group.create_task(self._ship_lines())
+            backoff = Backoff(longest_s=10.0)
+            while True:
+                try:
+                    async with contextlib.aclosing(self._wrapper.watch()) as changes:
+                        async for change in changes:
+                            backoff.reset()
+                            await self._seen(change.status)
+                            if change.status.status in ENDED:
+                                self._over.set()
+                                stopping.cancel()
+                                await self._collect(lines, change.status)
+                                return self._ended(change.status)
+                except ManManError as error:
+                    log.warning("wrapper_away", reason=str(error))
+                except StartFailed as failure:
+                    self._over.set()
+                    stopping.cancel()
+                    lines.cancel()
+                    return self._report("crashed", reason=failure.reason, message=failure.message)
+                await self._revive()
+                await backoff.pause()
+
+    async def _seen(self, status: pb.GetStatusResponse) -> None:
+        """Act on what the wrapper sees, short of the end."""
+        if status.container_id:
+            self._container_id = status.container_id
+            self._container_known.set()
+        if status.status == "pending" and not self._stop_wanted.is_set():
+            self._announce(self._report("starting", phase="start", recovered=self._recovered))
+            with contextlib.suppress(StoppedMeanwhile):
+                await self._preparation.start_game()
+        elif status.status == "running" and self.last_report.status not in {"running", "stopping"}:
+            self._announce(
+                self._report(
+                    "running",
+                    image_digest=status.image_digest,
+                    started_at=_moment(status.started_at),
+                    recovered=self._recovered,
+                )
+            )
+        elif status.status == "stopping" and self.last_report.status != "stopping":
+            self._announce(self._report("stopping"))
+
+    async def _ship_lines(self) -> None:
+        await self._container_known.wait()
+        await self._shipper.follow(self._wrapper, self._container_id, fresh=not self._recovered)
+
+    async def _serve_wishes(self, group: asyncio.TaskGroup) -> None:
+        """Carry out every wish to stop, a kill beside a stop that still waits for the game."""
+        while True:
+            wish = await self._wishes.get()
+            group.create_task(self._end_game(wish))
+
+    async def _end_game(self, wish: StopWish) -> None:
+        if self.last_report.status != "stopping":
+            self._announce(self._report("stopping"))
+        while not self._over.is_set():
+            try:
+                await self._ask_to_end(wish)
+            except Conflict as error:
+                log.error("stop_failed", reason=str(error))  # noqa: TRY400 - the text says it all
+                self._announce(self._report("running", reason="stop_failed", message=str(error)))
+                return
+            except ManManError as error:
+                log.warning("stop_waits", reason=str(error))
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    async def _ask_to_end(self, wish: StopWish) -> None:
+        if wish.kill:
+            await self._wrapper.kill()
+            return
+        await self._wrapper.stop(
+            command=wish.command or self.command.stop_command,
+            grace_s=wish.grace_s or self._plan.stop_grace_s,
+            stop_signal=self.command.stop_signal,
+        )
+
+    async def _revive(self) -> None:
+        """Make sure that the wrapper's container runs. Its folder and its game are as they were."""
+        try:
+            if await self._parts.engine.status(self._plan.wrapper_name) != "running":
+                log.warning("wrapper_restarted")
+                await self._parts.engine.run_wrapper(self._preparation.wrapper_spec())
+        except ManManError as error:
+            log.warning("wrapper_not_revived", reason=str(error))
+
+    async def _collect(self, lines: asyncio.Task[None], status: pb.GetStatusResponse) -> None:
+        """Wait for the last lines, and add one that says how it ended."""
+        if status.container_id:
+            await asyncio.wait([lines], timeout=DRAIN_TIMEOUT_S)
+        lines.cancel()
+        await self._shipper.say(f"[manman] {status.message}")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._shipper.drained(), DRAIN_TIMEOUT_S)
+
+    def _ended(self, status: pb.GetStatusResponse) -> SessionReported:
+        by_itself = status.status == "stopped" and status.reason == "exited" and status.exit_code == 0
+        return self._report(
+            status.status,
+            exit_code=status.exit_code if status.started_at else None,
+            reason=status.reason,
+            message=status.message,
+            final_status="completed" if by_itself else "",
+            started_at=_moment(status.started_at),
+            recovered=self._recovered and self.last_report.status == "starting",
+        )
+
+    async def _conclude(self, ending: SessionReported) -> None:
+        """Report the end, wait until that is known, then remove what was made for this session."""
+        if ending.final_status == "completed" and self.last_report.status != "stopping":
+            self._announce(self._report("stopping"))
+        if not self._container_known.is_set():
+            await self._shipper.say(f"[manman] {ending.message}")
+        await self._parts.announcer.confirmed(self._announce(ending))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._shipper.drained(), LAST_DRAIN_TIMEOUT_S)
+        await self._clean_up()
+        self._parts.announcer.forget(self.session_id)
+
+    async def _clean_up(self) -> None:
+        """Remove containers, network and folder. What fails is left to the sweep for orphans."""
+        engine = self._parts.engine
+        owned = [found.id for found in await self._own_containers()]
+        for step in (
+            *(functools.partial(engine.remove_container, container) for container in owned),
+            functools.partial(engine.remove_network, self._plan.network),
+        ):
+            try:
+                await step()
+            except ManManError as error:
+                log.warning("clean_up_left_to_sweep", reason=str(error))
+        await asyncio.to_thread(self._folder.remove)
+
+    async def _own_containers(self) -> list[Found]:
+        """Return what carries this session's labels, the wrapper first: it would call the game's removal a crash."""
+        labels = {**base_labels(self._parts.identity), "manman.session_id": str(self.session_id)}
+        try:
+            found = await self._parts.engine.find(labels, kinds=("game", "wrapper"))
+        except ManManError as error:
+            log.warning("clean_up_left_to_sweep", reason=str(error))
+            return []
+        return sorted(found, key=lambda one: one.kind, reverse=True)
+
+    async def _repeat_starting(self) -> None:
+        while True:
+            await asyncio.sleep(self._parts.settings.starting_report_seconds)
+            self._parts.announcer.session(self.last_report)
+
+    def _phase(self, name: str, percent: int) -> None:
+        self._announce(self._report("starting", phase=name, progress=percent))
+
+    def _report(self, status: str, **facts: Any) -> SessionReported:  # noqa: ANN401 - the fields of a report
+        facts.setdefault("started_at", self.last_report.started_at)
+        return SessionReported(
+            session_id=self.session_id,
+            sgc_id=self.command.sgc_id,
+            status=status,
+            container_id=self._container_id,
+            **facts,
+        )
+
+    def _announce(self, report: SessionReported) -> int:
+        self.last_report = report
+        return self._parts.announcer.session(report)
+
+
+def _moment(millis: int) -> datetime | None:
+    return datetime.fromtimestamp(millis / 1000, UTC) if millis else None

@@ -1,0 +1,209 @@
+"""Gives every command to the session it is about, and every session its own runner.
+
+One runner per session; runners of one deployment follow each other, all others run side by side. A start is
+acknowledged when a restarted host would find it again (its labels exist) or when it is over; every other command is
+acknowledged when it is handed over. A command for a session that this host knows is answered with what is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import structlog
+from manman import clock
+from manman.errors import Invalid, NotFound, Problem
+from manman.messages import routing
+from manman.messages.codec import decode
+from manman.messages.commands import KillSession, SendInput, StartSession, StopSession
+from manman.messages.status import SessionReported
+
+from manman_host.container_spec import plan_session
+from manman_host.log_shipper import LogShipper
+from manman_host.session_folder import Plan
+from manman_host.session_runner import SessionRunner, StopWish
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from manman.bus.connection import Connection
+    from manman.bus.consumer import Delivery
+    from manman.bus.publisher import Publisher
+    from manman.messages.health import SessionInventoryItem
+
+    from manman_host.session_start import Parts
+
+MAX_REMEMBERED = 1000
+RETRY_S = 5.0
+FORCED_STOP = StopWish(kill=True)
+
+log = structlog.get_logger(__name__)
+
+
+class Supervisor:
+    """All sessions of this host. An async context manager: runners live inside the block, games outlive it."""
+
+    def __init__(self, parts: Parts, connection: Connection, publisher: Publisher) -> None:
+        """Start with no session."""
+        self._parts = parts
+        self._connection = connection
+        self._publisher = publisher
+        self._runners: dict[int, SessionRunner] = {}
+        self._ended: OrderedDict[int, SessionReported] = OrderedDict()
+        self._deployments: dict[int, asyncio.Lock] = {}
+        self._tasks = asyncio.TaskGroup()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        """Open the group that runners live in."""
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave every session as it is."""
+        for task in self._running:
+            task.cancel()
+        await self._tasks.__aexit__(kind, error, trace)
+
+    @property
+    def session_ids(self) -> frozenset[int]:
+        """The sessions that have a runner."""
+        return frozenset(self._runners)
+
+    def inventory(self) -> list[SessionInventoryItem]:
+        """Return every session as the control plane knows it from us."""
+        return [item for runner in self._runners.values() if (item := runner.inventory_item()) is not None]
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Handle one command; returning acknowledges it. Raises `Invalid` for what is no command of ours."""
+        _, _, command = delivery.routing_key.partition(".session.")
+        match command:
+            case "start":
+                await self._start(decode(StartSession, delivery.body))
+            case "stop":
+                stop = decode(StopSession, delivery.body)
+                self._stop(stop.session_id, StopWish.from_command(stop))
+            case "kill":
+                self._stop(decode(KillSession, delivery.body).session_id, StopWish(kill=True))
+            case "send_input":
+                await self._send_input(decode(SendInput, delivery.body))
+            case _:
+                known = ", ".join(routing.COMMAND_NAMES)
+                raise Invalid([Problem("routing_key", f"{delivery.routing_key} is none of {known}")])
+
+    def adopt(self, session_id: int, accepted: Plan) -> None:
+        """Go on with a session that an earlier life of this host started."""
+        if session_id not in self._runners:
+            self._launch(self._runner(accepted, recovered=True))
+
+    async def _start(self, command: StartSession) -> None:
+        known = self._runners.get(command.session_id)
+        if known is not None:
+            log.info("start_repeated", session_id=command.session_id)
+            known.report_again()
+            await known.accepted.wait()
+            return
+        if (ended := self._ended.get(command.session_id)) is not None:
+            self._parts.announcer.session(ended)
+            return
+        if command.deadline_at is not None and clock.now() > command.deadline_at:
+            self._refuse(command, "expired", f"the start command came after its deadline {command.deadline_at}")
+            return
+        accepted = Plan(command, secrets.token_urlsafe(32))
+        try:
+            runner = self._runner(accepted)
+        except Invalid as error:
+            self._refuse(command, "invalid_command", str(error))
+            return
+        self._launch(runner)
+        await runner.accepted.wait()
+
+    def _refuse(self, command: StartSession, reason: str, message: str) -> None:
+        log.warning("start_refused", session_id=command.session_id, reason=reason, message=message)
+        report = SessionReported(
+            session_id=command.session_id, sgc_id=command.sgc_id, status="crashed", reason=reason, message=message
+        )
+        self._remember(report)
+        self._parts.announcer.session(report)
+
+    def _stop(self, session_id: int, wish: StopWish) -> None:
+        runner = self._runners.get(session_id)
+        if runner is not None:
+            if runner.is_over:
+                runner.report_again()
+            runner.stop(wish)
+            return
+        report = self._ended.get(session_id) or SessionReported(
+            session_id=session_id, status="stopped", reason="not_found", message="this host has no such session"
+        )
+        self._parts.announcer.session(report)
+
+    async def _send_input(self, command: SendInput) -> None:
+        runner = self._runners.get(command.session_id)
+        if runner is None:
+            raise NotFound("running session on this host", command.session_id)
+        await runner.send_input(command.input)
+
+    def _runner(self, accepted: Plan, *, recovered: bool = False) -> SessionRunner:
+        command, settings = accepted.command, self._parts.settings
+        plan = plan_session(
+            command,
+            self._parts.identity,
+            data_dir=self._parts.data.outer,
+            now=clock.now(),
+            tty=settings.game_tty,
+            default_grace_s=settings.stop_grace_seconds,
+        )
+        folder = self._parts.data.session(command.session_id)
+        shipper = LogShipper(self._connection, self._publisher, command.session_id, folder)
+        return SessionRunner(accepted, plan, parts=self._parts, folder=folder, shipper=shipper, recovered=recovered)
+
+    def _launch(self, runner: SessionRunner) -> None:
+        self._runners[runner.session_id] = runner
+        task = self._tasks.create_task(self._live(runner), name=f"session-{runner.session_id}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _live(self, runner: SessionRunner) -> None:
+        """Run a session after those of its deployment that came before, again if our own code failed."""
+        sgc_id = runner.command.sgc_id
+        if runner.command.force and not runner.accepted.is_set():
+            self._stop_others(runner)
+        turn = self._deployments.setdefault(sgc_id, asyncio.Lock())
+        async with turn:
+            while not await self._run_once(runner):
+                await asyncio.sleep(RETRY_S)
+                runner = self._runner(runner.accepted_plan, recovered=True)
+                self._runners[runner.session_id] = runner
+        self._remember(runner.last_report)
+        del self._runners[runner.session_id]
+        if not any(other.command.sgc_id == sgc_id for other in self._runners.values()):
+            del self._deployments[sgc_id]
+
+    async def _run_once(self, runner: SessionRunner) -> bool:
+        """Return False if the session must be taken up again."""
+        try:
+            await runner.run()
+        except Exception as error:
+            log.exception("runner_failed", session_id=runner.session_id)
+            if runner.accepted.is_set():
+                return False
+            self._refuse(runner.command, "host_error", f"the host failed to start this session: {error!r}")
+            runner.accepted.set()
+        return True
+
+    def _stop_others(self, runner: SessionRunner) -> None:
+        for other in self._runners.values():
+            if other is not runner and other.command.sgc_id == runner.command.sgc_id:
+                log.info("stopped_by_force", session_id=other.session_id, by=runner.session_id)
+                other.stop(FORCED_STOP)
+
+    def _remember(self, report: SessionReported) -> None:
+        self._ended[report.session_id] = report
+        while len(self._ended) > MAX_REMEMBERED:
+            self._ended.popitem(last=False)
