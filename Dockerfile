@@ -10,10 +10,20 @@ ENV UV_LINK_MODE=copy \
     UV_NO_CACHE=1 \
     UV_PYTHON_DOWNLOADS=never \
     UV_PROJECT_ENVIRONMENT=/opt/manman
+# First what is installed from the lock: that layer stays when only our own code changes.
 COPY pyproject.toml uv.lock ./
+COPY libs/common/pyproject.toml libs/common/
+COPY libs/devstack/pyproject.toml libs/devstack/
+COPY services/api/pyproject.toml services/api/
+COPY services/processor/pyproject.toml services/processor/
+COPY services/migration/pyproject.toml services/migration/
+COPY services/host/pyproject.toml services/host/
+COPY services/wrapper/pyproject.toml services/wrapper/
+COPY services/ui/pyproject.toml services/ui/
+RUN test -n "$SERVICE" || { echo "say which service: --build-arg SERVICE=api|processor|migration|host|wrapper|ui"; exit 1; }
+RUN uv sync --quiet --frozen --no-dev --no-install-workspace --package "manman-$SERVICE"
 COPY libs libs
 COPY services services
-RUN test -n "$SERVICE" || { echo "say which service: --build-arg SERVICE=api|processor|migration|host|wrapper|ui"; exit 1; }
 RUN uv sync --quiet --frozen --no-dev --no-editable --package "manman-$SERVICE"
 
 FROM python:3.11-slim-bookworm

@@ -1,40 +1,58 @@
-"""The Docker engine in use: the first reachable one, else a private one of ours."""
+"""The Docker engine in use: the first one that answers, else a private one of ours (see `private_engine`)."""
 
+import contextlib
 import os
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from manman_devstack.home import main_home
+import docker
 
+from manman_devstack import private_engine
+from manman_devstack.home import Home, main_home
 
-class NoEngineError(RuntimeError):
-    """There is no Docker engine; the text says what to do."""
+_PING = b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n"
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A Docker engine that answers."""
+    """A Docker engine that answers; `started` when this very call started it."""
 
     address: str
+    started: bool = False
+
+    @property
+    def socket_path(self) -> str:
+        """Its unix socket on this machine; empty when it is reached in another way."""
+        return self.address.removeprefix("unix://") if self.address.startswith("unix://") else ""
 
 
-def ensure() -> Engine:
-    """Return an engine that answers."""
-    for address in candidates():
-        if answers(address):
-            return Engine(address)
-    raise NoEngineError("no Docker engine answers: start one, or set DOCKER_HOST")
+def ensure(home: Home | None = None) -> Engine:
+    """Return an engine that answers, a private one of that home when there is no other."""
+    home = home or main_home()
+    address = first_reachable(home)
+    if address is not None:
+        return Engine(address)
+    engine = private_engine.prepare(home)
+    engine.daemon.start()
+    engine.daemon.wait_ready(lambda: answers(engine.address), 60.0)
+    return Engine(engine.address, started=True)
 
 
-def candidates() -> list[str]:
+def first_reachable(home: Home) -> str | None:
+    """Return the address of the first engine that answers, or None."""
+    return next((address for address in candidates(home) if answers(address)), None)
+
+
+def candidates(home: Home) -> list[str]:
     """Return the addresses where an engine may be, in the order in which they are tried."""
     given = os.environ.get("DOCKER_HOST")
     if given:
         return [given]
     rootless = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")) / "docker.sock"
-    return ["unix:///var/run/docker.sock", f"unix://{rootless}", f"unix://{main_home().path / 'docker.sock'}"]
+    return ["unix:///var/run/docker.sock", f"unix://{rootless}", private_engine.address(home)]
 
 
 def answers(address: str) -> bool:
@@ -44,7 +62,25 @@ def answers(address: str) -> bool:
         with socket.socket(socket.AF_UNIX if parts.scheme == "unix" else socket.AF_INET) as connection:
             connection.settimeout(2.0)
             connection.connect(parts.path if parts.scheme == "unix" else (parts.hostname, parts.port or 2375))
-            connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            connection.sendall(_PING)
             return b" 200 " in connection.recv(64)
     except OSError:
         return False
+
+
+def remove_labelled(address: str, labels: Iterable[str]) -> None:
+    """Remove the containers, networks and named volumes that carry all these labels (`key=value`)."""
+    client = docker.DockerClient(base_url=address, timeout=120)
+    filters = {"label": list(labels)}
+    try:
+        for container in client.containers.list(all=True, filters=filters, ignore_removed=True):
+            with contextlib.suppress(docker.errors.NotFound):
+                container.remove(force=True, v=True)
+        for network in client.networks.list(filters=filters):
+            with contextlib.suppress(docker.errors.NotFound):
+                network.remove()
+        for volume in client.volumes.list(filters=filters):
+            with contextlib.suppress(docker.errors.NotFound):
+                volume.remove(force=True)
+    finally:
+        client.close()

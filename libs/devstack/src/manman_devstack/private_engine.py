@@ -1,0 +1,228 @@
+"""A private Docker engine: own socket, data, bridge and address pools, beside any engine that already runs.
+
+Containers outlive a restart of it (live restore). Two things would harm another engine on the machine, and never
+happen here: a second engine with `--bridge none` deletes the first one's bridge, and a second one with iptables on
+flushes the first one's chains. So beside another engine ours leaves iptables alone, and the few rules it needs are
+made, and removed, here.
+"""
+
+import contextlib
+import hashlib
+import ipaddress
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from manman_devstack import apt
+from manman_devstack.daemons import Daemon
+from manman_devstack.home import Home
+
+NAME = "docker"
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Unix socket paths end at 108 bytes, and the engine appends to ours.
+_LONGEST_HOME = 55
+# Below the usual 1500: a virtual machine's own network often carries less, and large packets would vanish.
+_MTU = 1400
+
+
+class NoEngineError(RuntimeError):
+    """There is no Docker engine and none can be started here; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The addresses of a private engine: its bridge's, and those that its user networks are cut from."""
+
+    bridge: str
+    bridge_address: str
+    pool: str
+
+
+@dataclass(frozen=True)
+class PrivateEngine:
+    """An engine of ours."""
+
+    daemon: Daemon
+    address: str
+
+
+def address(home: Home) -> str:
+    """Return where the private engine of that home listens."""
+    return f"unix://{_short_folder(home) / 'docker.sock'}"
+
+
+def prepare(home: Home) -> PrivateEngine:
+    """Install what is missing, make the bridge and the rules; the engine itself is not started."""
+    if platform.system() != "Linux" or os.geteuid() != 0:
+        raise NoEngineError("no Docker engine answers: start Docker, or set DOCKER_HOST")
+    apt.install_missing(
+        {
+            "docker.io": _installed("dockerd"),
+            "iptables": _installed("iptables"),
+            "iproute2": _installed("ip"),
+        }
+    )
+    network = _network(home)
+    beside_another = another_engine_runs(home)
+    _make_bridge(network)
+    rules = own_rules(network) if beside_another else []
+    for rule in rules:
+        _add_rule(rule)
+    home.write_note("docker.network", {"bridge": network.bridge, "rules": rules})
+    folder = _short_folder(home)
+    command = engine_command(
+        socket=folder / "docker.sock",
+        data=home.data(NAME),
+        runtime=folder / "docker-exec",
+        pid_file=home.run / "docker-engine.pid",
+        network=network,
+        beside_another=beside_another,
+    )
+    path = f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}"
+    return PrivateEngine(Daemon(name=NAME, home=home, command=command, environment={"PATH": path}), address(home))
+
+
+def engine_command(
+    *, socket: Path, data: Path, runtime: Path, pid_file: Path, network: Network, beside_another: bool
+) -> list[str]:
+    """Return the command line of the engine; without touching iptables when another engine runs."""
+    command = ["dockerd", "-H", f"unix://{socket}", "--data-root", str(data), "--exec-root", str(runtime)]
+    command += ["--pidfile", str(pid_file), "--bridge", network.bridge, "--mtu", str(_MTU), "--live-restore"]
+    command += ["--default-address-pool", f"base={network.pool},size=26"]
+    if beside_another:
+        command += ["--iptables=false", "--ip6tables=false", "--ip-masq=false"]
+    return command
+
+
+def own_rules(network: Network) -> list[list[str]]:
+    """Return the iptables rules that give the engine's containers a way out, without the verb (`-A`, `-D`)."""
+    bridge_net = str(ipaddress.ip_interface(network.bridge_address).network)
+    rules: list[list[str]] = []
+    for own in (bridge_net, network.pool):
+        rules += [
+            ["-t", "nat", "POSTROUTING", "-s", own, "!", "-d", own, "-j", "MASQUERADE"],
+            ["-t", "filter", "FORWARD", "-s", own, "-j", "ACCEPT"],
+            ["-t", "filter", "FORWARD", "-d", own, "-j", "ACCEPT"],
+        ]
+    return rules
+
+
+def choose_network(seed: str, taken: Iterable[str], *, beside_another: bool) -> Network:
+    """Return addresses that overlap nothing in `taken` (networks as `address/bits`).
+
+    Beside another engine the search starts elsewhere for each seed, because that engine takes more of its pools later.
+    """
+    number = int(hashlib.sha256(seed.encode()).hexdigest()[:6], 16)
+    used = [ipaddress.ip_network(net, strict=False) for net in taken]
+    first = 201 if not beside_another else 202 + number % 30
+    pool = _first_free([f"10.{first + step}.0.0/16" for step in range(20)], used)
+    bridge = _first_free([f"172.30.{100 + (number + step) % 150}.0/24" for step in range(150)], used)
+    return Network(f"mmd{number:06x}", f"{bridge[1]}/{bridge.prefixlen}", str(pool))
+
+
+def another_engine_runs(home: Home) -> bool:
+    """Return whether an engine that is not ours runs on this machine, or left its bridge."""
+    own = f"--data-root {home.path / NAME} "
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "dockerd" and own not in " ".join(process.info["cmdline"] or []):
+            return True
+    return Path("/sys/class/net/docker0").exists()
+
+
+def remove_traces(home: Home) -> None:
+    """Remove bridge, rules and mounts of the private engine; it must have ended. Its data (the images) stay."""
+    note = home.read_note("docker.network")
+    if note is None:
+        return
+    rules = note["rules"] if isinstance(note["rules"], list) else []
+    for rule in rules:
+        _iptables("-D", rule)
+    subprocess.run(["ip", "link", "delete", str(note["bridge"])], capture_output=True, check=False, env=_environment())
+    unmount_below(home.path / NAME)
+    folder = _short_folder(home)
+    unmount_below(folder / "docker-exec")
+    shutil.rmtree(folder / "docker-exec", ignore_errors=True)
+    (folder / "docker.sock").unlink(missing_ok=True)
+    if folder != home.path:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+    home.remove_note("docker.network")
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmount everything that is mounted in a folder, the innermost first."""
+    with Path("/proc/self/mounts").open() as mounts:
+        points = [line.split(" ")[1].encode().decode("unicode_escape") for line in mounts]
+    for point in sorted((point for point in points if point.startswith(f"{folder}/")), key=len, reverse=True):
+        subprocess.run(["umount", "--lazy", point], capture_output=True, check=False, env=_environment())
+
+
+def _network(home: Home) -> Network:
+    addresses = [
+        f"{found.address}/{found.netmask}"
+        for interface in psutil.net_if_addrs().values()
+        for found in interface
+        if found.family.name == "AF_INET" and found.netmask
+    ]
+    network = choose_network(str(home.path), [], beside_another=False)
+    # The bridge of an earlier start is no obstacle for the next.
+    own = [f"{found.address}/{found.netmask}" for found in psutil.net_if_addrs().get(network.bridge, [])]
+    taken = [taken for taken in addresses if taken not in own]
+    return choose_network(str(home.path), taken, beside_another=another_engine_runs(home))
+
+
+def _first_free(
+    candidates: Sequence[str], used: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+) -> ipaddress.IPv4Network:
+    for text in candidates:
+        candidate = ipaddress.IPv4Network(text)
+        if not any(net.version == candidate.version and candidate.overlaps(net) for net in used):
+            return candidate
+    raise NoEngineError("no free private network for a Docker engine: all of 10.201.0.0/16 and on are in use")
+
+
+def _make_bridge(network: Network) -> None:
+    if not Path(f"/sys/class/net/{network.bridge}").exists():
+        _ip("link", "add", network.bridge, "type", "bridge")
+        _ip("addr", "add", network.bridge_address, "dev", network.bridge)
+    _ip("link", "set", network.bridge, "up")
+
+
+def _add_rule(rule: Sequence[str]) -> None:
+    if _iptables("-C", rule).returncode != 0:
+        result = _iptables("-I", rule)
+        if result.returncode != 0:
+            raise NoEngineError(f"iptables refused a rule for the private Docker engine: {result.stderr}")
+
+
+def _iptables(verb: str, rule: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    flag, table, *rest = rule
+    command = ["iptables", "--wait", "10", flag, table, verb, *rest]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+
+
+def _ip(*arguments: str) -> None:
+    result = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False, env=_environment())
+    if result.returncode != 0:
+        raise NoEngineError(f"`ip {' '.join(arguments)}` failed: {result.stderr}")
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": _SYSTEM_PATH}
+
+
+def _installed(program: str) -> bool:
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}") is not None
+
+
+def _short_folder(home: Home) -> Path:
+    if len(str(home.path)) <= _LONGEST_HOME:
+        return home.path
+    return Path(f"/run/manman-{hashlib.sha256(str(home.path).encode()).hexdigest()[:8]}")
