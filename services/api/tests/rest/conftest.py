@@ -131,12 +131,12 @@ class Site:
         self.api, self.logs = (one.servicer for one in services if isinstance(one.servicer, Api | Logs))
 
 
-def services(api: Api, logs: Logs) -> list[Service]:
+@pytest.fixture
+def services() -> list[Service]:
+    workshop = workshop_pb2_grpc.WorkshopServiceServicer()
     return [
-        Service(api_pb2.DESCRIPTOR.services_by_name["ManManAPI"], api),
-        Service(
-            workshop_pb2.DESCRIPTOR.services_by_name["WorkshopService"], workshop_pb2_grpc.WorkshopServiceServicer()
-        ),
+        Service(api_pb2.DESCRIPTOR.services_by_name["ManManAPI"], Api()),
+        Service(workshop_pb2.DESCRIPTOR.services_by_name["WorkshopService"], workshop),
         Service(log_processor_pb2.DESCRIPTOR.services_by_name["LogProcessor"], Logs()),
     ]
 

@@ -102,6 +102,8 @@ BAD_REQUESTS = [
     ("GET", "/v1/servers/1?server_id=2", None, "server_id", "no such query parameter"),
     ("GET", "/v1/sessions?live_only=maybe", None, "live_only", "not true or false"),
     ("GET", "/v1/sessions?status_filter=dead", None, "status_filter[0]", "must be in list"),
+    ("GET", "/v1/sessions?page_size=1&page_size=2", None, "page_size", "more than once"),
+    ("POST", "/v1/servers:register", b'{"name": "a", "capabilities": 5}', "capabilities", "wrong type"),
     ("GET", "/v1/sessions?page_size=1.5", None, "page_size", "not an integer"),
     ("POST", "/v1/servers:register?name=x", b"{}", "name", "no such query parameter"),
     ("POST", "/v1/servers:register", b"{", "body", "not JSON"),

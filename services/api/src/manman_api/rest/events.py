@@ -89,7 +89,7 @@ class EventStream:
             if not self._begun:
                 self._begun = True
                 await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
-                event = b"retry: %d\n\n" % RETRY_MS + event
+                event = b"retry: %d\n" % RETRY_MS + event
             await send({"type": "http.response.body", "body": event, "more_body": True})
 
     def _headers(self) -> list[tuple[bytes, bytes]]:

@@ -57,7 +57,7 @@ def _read_body(binding: Binding, request: Message, body: bytes, problems: list[P
         problems.append(Problem("body", "this call takes no body"))
         return []
     try:
-        document = json.loads(body, parse_constant=_refuse_constant)
+        document = _load(body, whole=binding.body == WHOLE_BODY)
         if binding.body == WHOLE_BODY:
             json_format.ParseDict(document, request)
             return _names(request, document)
@@ -72,6 +72,13 @@ def _read_body(binding: Binding, request: Message, body: bytes, problems: list[P
         # protobuf lets some errors of wrong types through; their texts are about its own code
         problems.append(Problem("body", "it must be a JSON object whose values have the types of their fields"))
     return []
+
+
+def _load(body: bytes, *, whole: bool) -> Any:  # noqa: ANN401 - any JSON value
+    document = json.loads(body, parse_constant=_refuse_constant)
+    if whole and not isinstance(document, dict):
+        raise TypeError("only an object holds a request's fields")
+    return document
 
 
 def _refuse_constant(name: str) -> float:
@@ -92,18 +99,23 @@ def _parse_problem(text: str) -> Problem:
     unknown = re.search(r'has no field named "([^"]*)"', text)
     if unknown:
         return Problem(".".join([*path, unknown[1]]), "there is no such field")
-    return Problem(".".join(path) or "body", text.splitlines()[0].rstrip(".") if text else "it cannot be read")
+    reason = text.splitlines()[0].rstrip(".") if text else ""
+    is_about_python = not reason or "object is" in reason or "bytes-like" in reason
+    return Problem(".".join(path) or "body", "the value has the wrong type" if is_about_python else reason)
 
 
 def _read_query(binding: Binding, request: Message, query: Sequence[tuple[str, str]]) -> Iterable[Problem]:
     if len(query) > MAX_PARAMETERS:
         return [Problem("query", f"it has more than {MAX_PARAMETERS} parameters")]
-    problems = []
+    given: dict[str, list[str]] = {}
     for name, text in query:
+        given.setdefault(name, []).append(text)
+    problems = []
+    for name, texts in given.items():
         if binding.body == WHOLE_BODY or name in binding.variables:
             problems.append(Problem(name, "this call takes no such query parameter"))
         else:
-            problems += _set(request, name, text)
+            problems += _set(request, name, texts)
     return problems
 
 
@@ -111,7 +123,7 @@ def _read_path(binding: Binding, request: Message, values: Sequence[str]) -> Ite
     problems: list[Problem] = []
     for name, text in zip(binding.variables, values, strict=True):
         before = _get(request, name)
-        problems += _set(request, name, text)
+        problems += _set(request, name, [text])
         if before and before != _get(request, name):
             problems.append(Problem(name, "it is different in the path and in the body"))
     return problems
@@ -137,8 +149,8 @@ def _get(message: Message, path: str) -> object:
     return target
 
 
-def _set(message: Message, path: str, text: str) -> list[Problem]:
-    """Set the field at a dotted path from the text in a path or query."""
+def _set(message: Message, path: str, texts: Sequence[str]) -> list[Problem]:
+    """Set the field at a dotted path from the texts in a path or query: several only for a list."""
     *parents, last = path.split(".")
     target: Any = message
     for name in parents:
@@ -149,11 +161,13 @@ def _set(message: Message, path: str, text: str) -> list[Problem]:
     field = _field(target, last)
     if field is None or field.message_type is not None:
         return [Problem(path, "there is no such parameter")]
+    if len(texts) > 1 and not field.is_repeated:
+        return [Problem(path, "it is given more than once")]
     try:
-        value = _value(field, text)
-        json_format.ParseDict({field.name: [value] if field.is_repeated else value}, target)
+        values = [_value(field, text) for text in texts]
+        json_format.ParseDict({field.name: values if field.is_repeated else values[0]}, target)
     except (json_format.ParseError, ValueError, TypeError):
-        return [Problem(path, f"{text[:50]!r} is not {_KINDS.get(field.type, 'a valid value')}")]
+        return [Problem(path, f"{', '.join(texts)[:50]!r} is not {_KINDS.get(field.type, 'a valid text')}")]
     return []
 
 
