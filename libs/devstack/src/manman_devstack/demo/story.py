@@ -19,7 +19,7 @@ from manman_devstack.demo.rest import Json, Rest
 from manman_devstack.demo.screen import Screen
 from manman_devstack.demo.subscriber import Subscriber, subscribe
 from manman_devstack.demo.villain import kill_game
-from manman_devstack.demo.watch import LogTail, follow, wait_for_status
+from manman_devstack.demo.watch import LogTail, follow, visible, wait_for_status
 from manman_devstack.home import REPOSITORY, main_home
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ EVENTS_S = 15.0
 MESSAGE = "hello from ManMan"
 KILLED_EXIT_CODE = 128 + 9
 WORLD_IS_THERE = ("starting game", "loading the saved world")
-SHOWN_LINES = 6
+SHOWN_LINES = 4
 
 
 def run(*, game_address: str = "127.0.0.1") -> int:
@@ -162,7 +162,10 @@ class Story:
         body = {"server_game_config_id": deployment["server_game_config_id"]}
         session: Json = (await rest.post("/v1/sessions", body))["session"]
         self._screen.say("session", session["session_id"])
-        return await wait_for_status(rest, session["session_id"], "running", timeout_s=START_S, screen=self._screen)
+        self._screen.status(*visible(session))
+        return await wait_for_status(
+            rest, session["session_id"], "running", timeout_s=START_S, screen=self._screen, since=session
+        )
 
     async def _first_session(self, rest: Rest, deployment: Json) -> Json:
         """Start, look, ask, talk, kill."""

@@ -36,11 +36,11 @@ async def wait_for_status(
         DemoError: after `timeout_s`, or as soon as the session ended otherwise.
     """
     deadline = time.monotonic() + timeout_s
-    shown = _visible(since) if since else None
+    shown = visible(since) if since else None
     while True:
         session: Json = (await rest.get(f"/v1/sessions/{session_id}"))["session"]
-        if _visible(session) != shown:
-            shown = _visible(session)
+        if visible(session) != shown:
+            shown = visible(session)
             screen.status(shown[0], shown[1])
         status = session["status"]
         if status == wanted:
@@ -59,21 +59,27 @@ def describe(session: Json) -> list[str]:
     return [f"last {name.replace('_', ' ')}: {session[name]}" for name in names if session.get(name)]
 
 
-def _visible(session: Json) -> tuple[str, str]:
+def visible(session: Json) -> tuple[str, str]:
     """Return the state, and what else a person wants to see beside it."""
-    status = session["status"]
+    status, message = session["status"], session.get("status_message", "")
+    if status in ENDED:
+        return status, _ending(session, message)
     parts = []
     if status in ("pending", "starting") and session.get("phase"):
         parts.append(session["phase"])
         if session.get("progress_percent"):
             parts.append(f"{session['progress_percent']} %")
-    if status in ENDED:
-        parts.append(f"exit code {session.get('exit_code', 'unknown')}")
-        if session.get("status_reason"):
-            parts.append(f"reason {session['status_reason']}")
-    if session.get("status_message"):
-        parts.append(session["status_message"])
+    if message:
+        parts.append(message)
     return status, ", ".join(parts)
+
+
+def _ending(session: Json, message: str) -> str:
+    """Say how it ended; the exit code means something only when the game ran."""
+    code = f"exit code {session.get('exit_code', 0)}" if int(session.get("started_at", 0)) else ""
+    reason = f"reason {session['status_reason']}" if session.get("status_reason") else ""
+    words = ", ".join(filter(None, (code, reason)))
+    return words if code or not message else f"{words}: {message}"
 
 
 class LogTail:
