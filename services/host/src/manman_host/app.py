@@ -78,10 +78,10 @@ async def main(settings: Settings) -> None:
                 parts = Parts(
                     settings, identity, engine, data, announcer, asyncio.Semaphore(settings.max_parallel_starts)
                 )
-                await _serve(parts, connection, publisher, channel, measure=measure, commands=commands)
+                await serve(parts, connection, publisher, channel, measure=measure, commands=commands)
 
 
-async def _serve(
+async def serve(
     parts: Parts,
     connection: Connection,
     publisher: Publisher,
@@ -90,6 +90,7 @@ async def _serve(
     measure: Measure,
     commands: Component,
 ) -> None:
+    """Serve as a host that knows who it is: recover, beat, obey commands, sweep; until cancelled."""
     settings, identity, announcer = parts.settings, parts.identity, parts.announcer
     async with asyncio.TaskGroup() as group:
         try:

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from manman.errors import Conflict
+from manman_host.config_files import make_folder, write_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_file_is_written_whole_with_its_mode_and_nothing_else_is_left(tmp_path: Path) -> None:
+    write_file(tmp_path, "sgc-1/data/game.cfg", b"old", 0o644, None)
+    write_file(tmp_path, "sgc-1/data/game.cfg", b"name = x\n", 0o600, None)
+    target = tmp_path / "sgc-1/data/game.cfg"
+    assert target.read_bytes() == b"name = x\n"
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in target.parent.iterdir()] == ["game.cfg"]
+
+
+def test_a_folder_belongs_to_the_games_user_or_to_everybody(tmp_path: Path) -> None:
+    make_folder(tmp_path, "sgc-1/own", (1234, 4321))
+    make_folder(tmp_path, "sgc-1/shared", None)
+    own, shared = (tmp_path / "sgc-1/own").stat(), (tmp_path / "sgc-1/shared").stat()
+    assert (own.st_uid, own.st_gid) == (1234, 4321)
+    assert shared.st_mode & 0o777 == 0o777
+
+
+def test_a_link_that_a_game_left_is_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    base = tmp_path / "base"
+    (base / "sgc-1").mkdir(parents=True)
+    (base / "sgc-1/data").symlink_to(outside)
+    with pytest.raises(Conflict, match="link"):
+        write_file(base, "sgc-1/data/game.cfg", b"x", 0o644, None)
+    assert list(outside.iterdir()) == []
+
+
+def test_a_link_in_the_place_of_the_file_is_replaced_and_its_target_untouched(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("keep")
+    (tmp_path / "game.cfg").symlink_to(secret)
+    write_file(tmp_path, "game.cfg", b"new", 0o644, None)
+    assert secret.read_text() == "keep"
+    assert not (tmp_path / "game.cfg").is_symlink()
