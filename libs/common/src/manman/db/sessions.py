@@ -190,7 +190,7 @@ class Sessions:
     async def live_ids(self, sgc_ids: Collection[int]) -> dict[int, int]:
         """Return the id of the live session of each deployment that has one."""
         query = select(Session.sgc_id, Session.session_id).where(Session.sgc_id.in_(sgc_ids), Session.status.in_(LIVE))
-        return dict((await self._db.execute(query)).tuples().all())
+        return {row.sgc_id: row.session_id for row in await self._db.execute(query)}
 
     async def ended_with_stream(self, *, ended_before: datetime, limit: int = 200) -> Sequence[Session]:
         """Lock ended sessions whose log stream is still kept although they ended before that time."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def sweep(uow: Uow, connection: Connection, now: datetime, keep: timedelta) -> int:
-    """Delete old log streams from the broker; return how many. After a crash some are deleted again, which is nothing."""
+    """Delete old log streams from the broker; return how many. Deleting one twice is nothing."""
     async with uow() as tx:
         rows = await tx.sessions.ended_with_stream(ended_before=now - keep)
         for row in rows:

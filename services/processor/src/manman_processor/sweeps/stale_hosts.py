@@ -1,7 +1,7 @@
 """A host is stale if, and only if, it is recorded as online and was last seen longer ago than the threshold.
 
-Our clock counts, not the host's. A stale host becomes offline and `manman.host.stale` says so. Its sessions are not touched: nothing new is known about
-them. Any number of processes may sweep at once; each host is taken by one of them.
+Our clock counts, not the host's. A stale host becomes offline and `manman.host.stale` says so. Its sessions are not
+touched: nothing new is known about them. Any number of processes may sweep at once; one of them takes each host.
 """
 
 from __future__ import annotations

@@ -1,0 +1,172 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+from manman.domain.sessions import Status
+from manman.errors import Invalid, NotFound
+from manman.messages.health import Capabilities, Heartbeat, SessionInventoryItem, SessionStats
+from manman.messages.status import HostReported, SessionReported
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+async def beat(desk: Any, server_id: int, **more: Any) -> Exception | None:
+    (result,) = await desk.take((f"health.host.{server_id}", Heartbeat(server_id=server_id, **more)))
+    return result  # type: ignore[no-any-return]
+
+
+def runs(session_id: int, status: str = "running") -> SessionInventoryItem:
+    return SessionInventoryItem(session_id=session_id, status=status, container_id="c")
+
+
+async def test_a_heartbeat_moves_last_seen_by_our_clock_and_says_nothing(desk: Any, world: Any, database: Any) -> None:
+    desk.wait(3)
+    assert await beat(desk, world.server_id) is None
+    assert database.server(world.server_id)["last_seen"] == NOW + timedelta(seconds=3)
+    assert database.keys() == []
+
+
+async def test_a_heartbeat_of_an_offline_host_brings_it_online_and_says_so_once(
+    desk: Any, world: Any, database: Any
+) -> None:
+    await world.host("offline", last_seen=NOW - timedelta(hours=1), offline_since=NOW - timedelta(hours=1))
+    await beat(desk, world.server_id)
+    await beat(desk, world.server_id)
+    row = database.server(world.server_id)
+    assert (row["status"], row["offline_since"]) == ("online", None)
+    assert database.keys() == ["manman.host.online"]
+
+
+async def test_a_host_that_says_good_bye_is_offline(desk: Any, world: Any, database: Any) -> None:
+    for _ in range(2):
+        await desk.take(("status.host.1", HostReported(server_id=world.server_id, status="offline")))
+    assert database.server(world.server_id)["status"] == "offline"
+    (event,) = database.rows("SELECT routing_key, body FROM outbox")
+    body = msgspec.json.decode(bytes(event["body"]))
+    assert event["routing_key"] == "manman.host.offline"
+    assert (body["server_id"], body["status"]) == (world.server_id, "offline")
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (HostReported(server_id=77, status="online"), NotFound),
+        (HostReported(server_id=1, status="asleep"), Invalid),
+        (b'{"server_id": "one", "status": "online"}', Invalid),
+        (b"\xff\xfe", Invalid),
+    ],
+)
+async def test_a_wrong_host_report_is_refused(desk: Any, world: Any, database: Any, body: Any, error: type) -> None:
+    (result,) = await desk.take((f"status.host.{world.server_id}", body))
+    assert isinstance(result, error)
+    assert database.keys() == []
+
+
+async def test_a_heartbeat_of_an_unknown_host_is_refused(desk: Any) -> None:
+    assert isinstance(await beat(desk, 77), NotFound)
+
+
+async def test_what_a_host_offers_is_stored(desk: Any, world: Any, database: Any) -> None:
+    offer = Capabilities(total_memory_mb=4096, available_memory_mb=1024, cpu_cores=4, docker_version="27.1")
+    await beat(desk, world.server_id, capabilities=offer, features=["wrapper"], public_address="10.0.0.1")
+    (row,) = database.rows("SELECT * FROM server_capabilities")
+    assert (row["total_memory_mb"], row["docker_version"]) == (4096, "27.1")
+    server = database.server(world.server_id)
+    assert (server["features"], server["public_address"]) == (["wrapper"], "10.0.0.1")
+
+
+async def test_of_many_heartbeats_in_a_batch_one_is_worked_on(desk: Any, world: Any, database: Any) -> None:
+    offer = Capabilities(cpu_cores=1)
+    beats = [("health.host.1", Heartbeat(server_id=world.server_id, capabilities=offer)) for _ in range(50)]
+    assert await desk.take(*beats) == [None] * 50
+    assert len(database.rows("SELECT 1 FROM server_capabilities")) == 1
+
+
+async def test_an_inventory_that_agrees_changes_nothing(desk: Any, world: Any, database: Any) -> None:
+    session_id = await world.session(Status.RUNNING)
+    before = database.session(session_id)
+    desk.wait(600)
+    await beat(desk, world.server_id, sessions=[runs(session_id)])
+    assert database.session(session_id) == before
+
+
+async def test_a_lost_event_is_made_up_for_by_the_inventory(desk: Any, world: Any, database: Any) -> None:
+    session_id = await world.session(Status.STARTING)
+    await beat(desk, world.server_id, sessions=[runs(session_id)])
+    row = database.session(session_id)
+    assert (row["status"], row["container_id"], row["status_reason"]) == ("running", "c", "reconciled")
+    assert database.keys() == ["manman.session.running"]
+
+
+async def test_a_session_that_its_host_no_longer_has_is_crashed_after_the_grace(
+    desk: Any, world: Any, database: Any
+) -> None:
+    session_id = await world.session(Status.RUNNING)
+    desk.wait(59)
+    await beat(desk, world.server_id, sessions=[])
+    assert database.session(session_id)["status"] == "running"
+    desk.wait(2)
+    await beat(desk, world.server_id, sessions=[])
+    row = database.session(session_id)
+    assert (row["status"], row["status_reason"]) == ("crashed", "not_found_after_recovery")
+    assert database.keys() == ["manman.session.crashed"]
+
+
+async def test_a_stopping_session_that_its_host_no_longer_has_is_stopped(desk: Any, world: Any, database: Any) -> None:
+    session_id = await world.session(Status.STOPPING)
+    desk.wait(61)
+    await beat(desk, world.server_id, sessions=[])
+    assert database.session(session_id)["status"] == "stopped"
+
+
+async def test_a_zombie_in_the_inventory_is_stopped_by_force(desk: Any, world: Any, database: Any) -> None:
+    session_id = await world.session(Status.CRASHED)
+    desk.wait(11)
+    for _ in range(3):
+        await beat(desk, world.server_id, sessions=[runs(session_id)])
+    (command,) = database.rows("SELECT routing_key, body, mandatory FROM outbox")
+    assert command["routing_key"] == f"command.host.{world.server_id}.session.stop"
+    assert command["mandatory"]
+    assert msgspec.json.decode(bytes(command["body"]))["force"] is True
+
+
+async def test_an_inventory_never_touches_the_sessions_of_another_host(
+    desk: Any, world: Any, uow: Any, database: Any
+) -> None:
+    session_id = await world.session(Status.STARTING)
+    async with uow() as tx:
+        other = await tx.servers.add(name="other", status="online")
+        await tx.commit()
+    desk.wait(600)
+    await beat(desk, other.server_id, sessions=[runs(session_id)])
+    assert database.session(session_id)["status"] == "starting"
+
+
+async def test_a_report_after_the_heartbeat_in_one_batch_is_not_undone_by_it(
+    desk: Any, world: Any, database: Any
+) -> None:
+    session_id = await world.session(Status.STARTING)
+    heartbeat = Heartbeat(server_id=world.server_id, sessions=[runs(session_id)])
+    stopped = SessionReported(session_id=session_id, status="stopped", exit_code=0, reason="killed")
+    await desk.take(("health.host.1", heartbeat), (f"status.session.{session_id}", stopped))
+    assert database.session(session_id)["status"] == "stopped"
+    assert database.keys() == ["manman.session.running", "manman.session.stopped"]
+
+
+async def test_lost_sessions_of_a_host_without_inventory_come_back_when_it_runs_enough(
+    desk: Any, world: Any, database: Any
+) -> None:
+    session_id = await world.session(Status.LOST, lost_reason="host_offline")
+    await world.host("offline")
+    await beat(desk, world.server_id, session_stats=SessionStats(running=1))
+    assert database.session(session_id)["status"] == "running"
+    assert database.keys() == ["manman.host.online", "manman.session.running"]
+
+
+async def test_lost_sessions_come_back_with_an_inventory(desk: Any, world: Any, database: Any) -> None:
+    session_id = await world.session(Status.LOST)
+    await beat(desk, world.server_id, sessions=[runs(session_id)], host_boot_id=uuid4())
+    row = database.session(session_id)
+    assert (row["status"], row["ended_at"], row["recovered_at"]) == ("running", None, NOW)
