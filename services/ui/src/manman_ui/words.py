@@ -1,0 +1,101 @@
+"""How values become words on a page: durations, ages, sizes, and the tone (colour) of a status.
+
+Pure functions; `now` is an argument. Times are Unix seconds as the contract sends them, 0 meaning never.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+MINUTE_S = 60
+HOUR_S = 3600
+DAY_S = 86400
+MEBIBYTES_PER_GIBIBYTE = 1024
+
+TONES = {
+    "running": "good",
+    "online": "good",
+    "active": "good",
+    "completed": "good",
+    "pending": "wait",
+    "starting": "wait",
+    "stopping": "wait",
+    "crashed": "bad",
+    "failed": "bad",
+    "lost": "bad",
+}
+
+REASONS = {
+    "host_unreachable": "The host could not be reached.",
+    "host_offline": "The host went offline.",
+    "host_rebooted": "The host restarted and the game did not survive it.",
+    "stop_failed": "The last attempt to stop it failed.",
+    "superseded": "A forced start replaced this session.",
+    "image_pull_failed": "The image could not be pulled.",
+    "out_of_memory": "The game ran out of memory and was ended by the system.",
+    "oom_killed": "The game ran out of memory and was ended by the system.",
+    "deadline_exceeded": "The host did not take the order in time.",
+    "start_timeout": "The game did not start in time.",
+    "killed": "It was ended at once, without a grace period.",
+}
+
+
+def tone(status: str) -> str:
+    """Return good, wait, bad or quiet: which colour a status has everywhere."""
+    return TONES.get(status, "quiet")
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in its two largest units: `42 s`, `5 min`, `2 h 10 min`, `3 d 4 h`."""
+    whole = max(0, int(seconds))
+    if whole < MINUTE_S:
+        return f"{whole} s"
+    if whole < HOUR_S:
+        return f"{whole // MINUTE_S} min"
+    if whole < DAY_S:
+        return f"{whole // HOUR_S} h {whole % HOUR_S // MINUTE_S} min"
+    return f"{whole // DAY_S} d {whole % DAY_S // HOUR_S} h"
+
+
+def ago(then: int, now: datetime) -> str:
+    """Return how long ago `then` was, in words."""
+    if not then:
+        return "never"
+    seconds = now.timestamp() - then
+    return "just now" if seconds < 2 else f"{duration(seconds)} ago"  # noqa: PLR2004 - about now
+
+
+def stamp(then: int) -> str:
+    """Return an instant in full, in UTC; pages show the viewer's own time on top of it where scripts run."""
+    return datetime.fromtimestamp(then, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if then else "never"
+
+
+def machine_stamp(then: int) -> str:
+    """Return an instant for the `datetime` attribute of a `time` element."""
+    return datetime.fromtimestamp(then, UTC).isoformat()
+
+
+def memory(mebibytes: int) -> str:
+    """Return an amount of memory: `512 MB`, `7.5 GB`."""
+    if mebibytes < MEBIBYTES_PER_GIBIBYTE:
+        return f"{mebibytes} MB"
+    return f"{mebibytes / MEBIBYTES_PER_GIBIBYTE:.1f}".removesuffix(".0") + " GB"
+
+
+def reason(code: str) -> str:
+    """Return why, in a sentence: known codes are explained, anything else is shown as it came."""
+    if code in REASONS:
+        return REASONS[code]
+    text = code.replace("_", " ").strip()
+    return text[:1].upper() + text[1:]
+
+
+def label(code: str) -> str:
+    """Return a code such as `pulling_image` the way people read it: `Pulling image`."""
+    text = code.replace("_", " ").replace("-", " ").strip()
+    return text[:1].upper() + text[1:]
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """Return the count and the noun that goes with it."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
