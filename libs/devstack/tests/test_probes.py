@@ -5,23 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import pathlib
 import socket
 from typing import TYPE_CHECKING, TypeVar
 
 import docker
 import pytest
-from manman_devstack import probes
+from manman_devstack import images, probes
 from manman_devstack.eventually import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-
-    from docker.models.containers import Container
+    from collections.abc import Awaitable, Callable, Iterator
 
 Answer = TypeVar("Answer")
 
-GAMES = pathlib.Path(__file__).parents[3] / "examples" / "games"
 OPENTTD_SETTINGS = """\
 [network]
 server_name = Probe ü test
@@ -35,24 +31,18 @@ starting_year = 1950
 """
 
 
-@pytest.fixture(scope="module")
-def engine(docker_host: str) -> Iterator[docker.DockerClient]:
-    client = docker.DockerClient(base_url=docker_host)
-    yield client
-    client.close()
-
-
 @contextlib.contextmanager
 def game_server(
-    engine: docker.DockerClient, name: str, *, command: list[str], ports: list[str], setup: str = ""
+    docker_host: str, name: str, *, command: list[str], ports: list[str], setup: str = ""
 ) -> Iterator[dict[str, int]]:
-    """Build the example's image, run it until the block ends; yields the host's port for each game port."""
-    image, _ = engine.images.build(path=str(GAMES / name), tag=f"manman-game-{name}:dev")
-    entrypoint = ["sh", "-c", f'{setup}\nexec {" ".join(image.attrs["Config"]["Entrypoint"])} "$@"', name]
-    container: Container = engine.containers.create(
+    """Run the example game until the block ends; yields the host's port for each game port."""
+    engine = docker.DockerClient(base_url=docker_host)
+    image = engine.images.get(images.ensure_game(docker_host, name))
+    own_entrypoint = " ".join(image.attrs["Config"]["Entrypoint"])
+    container = engine.containers.create(
         image,
         command=command,
-        entrypoint=entrypoint if setup else None,
+        entrypoint=["sh", "-c", f'{setup}\nexec {own_entrypoint} "$@"', name],
         ports=dict.fromkeys(ports, ("127.0.0.1", None)),
         stdin_open=True,
     )
@@ -62,19 +52,13 @@ def game_server(
         yield {port: int(container.ports[port][0]["HostPort"]) for port in ports}
     finally:
         container.remove(force=True)
+        engine.close()
 
 
-@contextlib.asynccontextmanager
-async def openttd(engine: docker.DockerClient) -> AsyncIterator[dict[str, int]]:
+async def test_openttd_tells_its_name_version_size_and_date(docker_host: str) -> None:
     setup = f"cat > /srv/openttd/openttd.cfg <<'END'\n{OPENTTD_SETTINGS}END"
-    with game_server(
-        engine, "openttd", command=["-D", "0.0.0.0:3979"], ports=["3979/tcp", "3979/udp"], setup=setup
-    ) as ports:
-        yield ports
-
-
-async def test_openttd_tells_its_name_version_size_and_date(engine: docker.DockerClient) -> None:
-    async with openttd(engine) as ports:
+    game_ports = ["3979/tcp", "3979/udp"]
+    with game_server(docker_host, "openttd", command=["-D", "0.0.0.0:3979"], ports=game_ports, setup=setup) as ports:
         info = await answered(lambda: probes.openttd_info("127.0.0.1", ports["3979/tcp"]))
 
         assert info.server_name == "Probe ü test"
@@ -100,9 +84,9 @@ async def answered(probe: Callable[[], Awaitable[Answer]]) -> Answer:
     return (await eventually(asked, timeout_s=20))[0]
 
 
-async def test_teeworlds_tells_its_name_map_and_players(engine: docker.DockerClient) -> None:
+async def test_teeworlds_tells_its_name_map_and_players(docker_host: str) -> None:
     command = ["sv_register 0", "sv_name Probe test", "sv_map dm2", "sv_gametype ctf", "sv_max_clients 7"]
-    with game_server(engine, "teeworlds", command=command, ports=["8303/udp"]) as ports:
+    with game_server(docker_host, "teeworlds", command=command, ports=["8303/udp"]) as ports:
         answer = await answered(lambda: probes.teeworlds_info("127.0.0.1", ports["8303/udp"]))
 
         assert answer.server_name == "Probe test"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from manman.logs import configure
 
-from manman_devstack import probes
+from manman_devstack import images, probes
 from manman_devstack.demo import catalogue
 from manman_devstack.demo.addresses import Addresses, read_addresses
 from manman_devstack.demo.failure import DemoError
@@ -132,6 +132,7 @@ class Story:
         with screen.step(f"Load {GAME_FILE.relative_to(REPOSITORY)} through the REST API"):
             game = await catalogue.keep_game(rest, document["game"])
             screen.say("game", f"{game.value['game_id']} {game.value['name']}: {game.how}")
+            await asyncio.to_thread(images.ensure_game, self._addresses.docker_host, GAME_FILE.parent.name)
             config = await catalogue.keep_config(rest, game.value["game_id"], document["config"])
             screen.say("config", f"{config.value['config_id']} {config.value['image']}: {config.how}")
             for wanted in document["volumes"]:
