@@ -1,13 +1,12 @@
 """The api under test: the real one in this process, on a fresh database and a fresh virtual host."""
 
-from __future__ import annotations
-
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 import pytest
+from manman import clock
 from manman.db.engine import connected
 from manman.db.unit_of_work import UnitOfWork
 from manman.settings import DatabaseSettings
@@ -48,7 +47,7 @@ async def uow(database_url: str) -> AsyncIterator[UnitOfWork]:
 
 @pytest.fixture
 async def api(database_url: str, amqp_url: str) -> AsyncIterator[Api]:
-    """A served api. It lives in a task of its own, because a fixture's two halves run in different tasks."""
+    """Serve an api. It lives in a task of its own, because a fixture's two halves run in different tasks."""
     served: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
 
@@ -65,3 +64,20 @@ async def api(database_url: str, amqp_url: str) -> AsyncIterator[Api]:
         yield Api(served.result(), channel)
     stop.set()
     await life
+
+
+@pytest.fixture
+def new_session(uow: UnitOfWork) -> Callable[[], Awaitable[int]]:
+    """Return a function that records a pending session on an online host."""
+
+    async def make() -> int:
+        async with uow() as tx:
+            server = await tx.servers.add(name="host", status="online")
+            game = await tx.games.add(name="game")
+            config = await tx.configs.add(game_id=game.game_id, name="config", image="image")
+            deployment = await tx.deployments.add(server_id=server.server_id, game_config_id=config.config_id)
+            row = await tx.sessions.add(sgc_id=deployment.sgc_id, now=clock.now())
+            await tx.commit()
+            return row.session_id
+
+    return make

@@ -3,11 +3,19 @@
 import asyncio
 import json
 import urllib.request
+from typing import Any
 
 import grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from manman.v1 import backups_pb2, servers_pb2, sessions_pb2, workshop_libraries_pb2, workshop_pb2_grpc
-from manman.v1 import wrapper_control_pb2, wrapper_control_pb2_grpc
+from manman.v1 import (
+    backups_pb2,
+    servers_pb2,
+    sessions_pb2,
+    workshop_libraries_pb2,
+    workshop_pb2_grpc,
+    wrapper_control_pb2,
+    wrapper_control_pb2_grpc,
+)
 from manman_devstack.eventually import eventually
 
 
@@ -19,14 +27,14 @@ def get(url: str) -> tuple[int, bytes]:
         return error.code, error.read()
 
 
-async def test_it_is_ready_once_database_and_broker_are_there(api) -> None:
+async def test_it_is_ready_once_database_and_broker_are_there(api: Any) -> None:
     async def ready() -> bool:
         return (await asyncio.to_thread(get, f"http://127.0.0.1:{api.addresses.health}/readyz"))[0] == 200
 
     await eventually(ready, timeout_s=10)
 
 
-async def test_reflection_lists_all_four_services(api) -> None:
+async def test_reflection_lists_all_four_services(api: Any) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(api.channel)
     call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
 
@@ -42,7 +50,7 @@ async def test_reflection_lists_all_four_services(api) -> None:
     }
 
 
-async def test_what_is_not_built_says_so(api) -> None:
+async def test_what_is_not_built_says_so(api: Any) -> None:
     workshop = workshop_pb2_grpc.WorkshopServiceStub(api.channel)
     wrapper = wrapper_control_pb2_grpc.WrapperControlStub(api.channel)
     calls = [
@@ -56,7 +64,7 @@ async def test_what_is_not_built_says_so(api) -> None:
         assert code is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_rest_and_grpc_are_one_api(api) -> None:
+async def test_rest_and_grpc_are_one_api(api: Any) -> None:
     await api.control.RegisterServer(servers_pb2.RegisterServerRequest(name="h1"))
 
     status, body = await asyncio.to_thread(get, f"http://127.0.0.1:{api.addresses.rest}/v1/servers")
@@ -65,14 +73,14 @@ async def test_rest_and_grpc_are_one_api(api) -> None:
     assert [server["name"] for server in json.loads(body)["servers"]] == ["h1"]
 
 
-async def test_a_refusal_names_the_field_and_the_code(api) -> None:
+async def test_a_refusal_names_the_field_and_the_code(api: Any) -> None:
     code, text = await api.refusal(api.control.GetSession(sessions_pb2.GetSessionRequest(session_id=0)))
 
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert "session_id" in text
 
 
-async def test_an_unknown_id_is_not_found_over_both(api) -> None:
+async def test_an_unknown_id_is_not_found_over_both(api: Any) -> None:
     code, _ = await api.refusal(api.control.GetSession(sessions_pb2.GetSessionRequest(session_id=999)))
     status, _ = await asyncio.to_thread(get, f"http://127.0.0.1:{api.addresses.rest}/v1/sessions/999")
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from manman.domain.configs import Volume
 from manman.domain.parameters import Declared
@@ -7,24 +9,24 @@ from manman_api.handlers import configs, games, sessions, volumes
 from manman_api.paging import Page
 
 
-async def game(world, name="Doom"):
+async def game(world: Any, name: str = "Doom") -> Any:
     return await games.create_game(name=name, steam_app_id="2280", metadata={"genre": "fps"}, uow=world.uow)
 
 
-async def test_a_game_is_kept_as_told(world) -> None:
+async def test_a_game_is_kept_as_told(world: Any) -> None:
     row = await games.get_game(game_id=(await game(world)).game_id, uow=world.uow)
 
     assert (row.name, row.steam_app_id, row.metadata_) == ("Doom", "2280", {"genre": "fps"})
 
 
-async def test_a_games_name_is_unique(world) -> None:
+async def test_a_games_name_is_unique(world: Any) -> None:
     await game(world)
 
     with pytest.raises(AlreadyExists, match="already exists"):
         await game(world)
 
 
-async def test_a_mask_clears_and_its_absence_keeps(world) -> None:
+async def test_a_mask_clears_and_its_absence_keeps(world: Any) -> None:
     row = await game(world)
     values = {"name": "", "steam_app_id": "", "metadata": None}
 
@@ -36,7 +38,7 @@ async def test_a_mask_clears_and_its_absence_keeps(world) -> None:
     assert (cleared.name, cleared.steam_app_id, cleared.metadata_) == ("Doom", None, {})
 
 
-async def test_games_are_listed_page_by_page(world) -> None:
+async def test_games_are_listed_page_by_page(world: Any) -> None:
     for number in range(5):
         await game(world, f"g{number}")
 
@@ -47,9 +49,12 @@ async def test_games_are_listed_page_by_page(world) -> None:
     assert ([row.name for row in last], end) == (["g4"], "")
 
 
-async def test_a_config_comes_back_with_files_and_parameters_in_order(world) -> None:
+async def test_a_config_comes_back_with_files_and_parameters_in_order(world: Any) -> None:
     made = await world.config(
-        files=[FileTemplate(path="/b", content="{{x}}", is_template=True), FileTemplate(path="/a", content="", mode="")],
+        files=[
+            FileTemplate(path="/b", content="{{x}}", is_template=True),
+            FileTemplate(path="/a", content="", mode=""),
+        ],
         parameters=[Declared(key="z", type="int", default_value="1", max_value=5), Declared(key="a", type="")],
         resources={"memory_mb": 512, "cpu_millicores": 250, "pids_limit": 99},
         env_template={"EULA": "TRUE"},
@@ -73,7 +78,7 @@ async def test_a_config_comes_back_with_files_and_parameters_in_order(world) -> 
     assert (row.stop_command, row.stop_timeout_seconds, row.stop_signal) == ("quit", 20, "SIGINT")
 
 
-async def test_two_configs_of_a_game_may_declare_one_key_differently(world) -> None:
+async def test_two_configs_of_a_game_may_declare_one_key_differently(world: Any) -> None:
     row = await game(world)
     declared = {"one": Declared(key="x", type="int", default_value="1"), "two": Declared(key="x", default_value="y")}
     for name, parameter in declared.items():
@@ -88,7 +93,7 @@ async def test_two_configs_of_a_game_may_declare_one_key_differently(world) -> N
     ]
 
 
-async def test_an_update_replaces_files_and_parameters_as_a_whole(world) -> None:
+async def test_an_update_replaces_files_and_parameters_as_a_whole(world: Any) -> None:
     made = await world.config(
         files=[FileTemplate(path="/a", content="1"), FileTemplate(path="/b", content="1")],
         parameters=[Declared(key="a"), Declared(key="b")],
@@ -106,7 +111,7 @@ async def test_an_update_replaces_files_and_parameters_as_a_whole(world) -> None
     assert (row.name, row.image, row.args_template) == ("config", "game:1", "--x")
 
 
-async def test_a_mask_can_empty_a_list(world) -> None:
+async def test_a_mask_can_empty_a_list(world: Any) -> None:
     made = await world.config(command=["run"], parameters=[Declared(key="a")])
 
     row = await configs.update_config(
@@ -116,7 +121,7 @@ async def test_a_mask_can_empty_a_list(world) -> None:
     assert (row.command, configs.declared(row)) == ([], [])
 
 
-async def test_every_problem_of_a_config_is_named_at_once(world) -> None:
+async def test_every_problem_of_a_config_is_named_at_once(world: Any) -> None:
     with pytest.raises(Invalid) as refused:
         await world.config(
             image="a b",
@@ -135,7 +140,7 @@ async def test_every_problem_of_a_config_is_named_at_once(world) -> None:
     ]
 
 
-async def test_a_config_needs_its_game_and_a_name_of_its_own(world) -> None:
+async def test_a_config_needs_its_game_and_a_name_of_its_own(world: Any) -> None:
     row = await game(world)
     await configs.create_config(game_id=row.game_id, values=world.values(), uow=world.uow)
 
@@ -145,7 +150,7 @@ async def test_a_config_needs_its_game_and_a_name_of_its_own(world) -> None:
         await configs.create_config(game_id=99, values=world.values(), uow=world.uow)
 
 
-async def test_what_has_a_live_session_below_cannot_be_removed(world) -> None:
+async def test_what_has_a_live_session_below_cannot_be_removed(world: Any) -> None:
     deployment = await world.deployment()
     await sessions.start_session(
         deployment_id=deployment.sgc_id, parameters={}, force=False, timeout_s=60, now=world.now, uow=world.uow
@@ -158,7 +163,7 @@ async def test_what_has_a_live_session_below_cannot_be_removed(world) -> None:
         await games.delete_game(game_id=config.game_id, uow=world.uow)
 
 
-async def test_removing_a_game_removes_everything_below_it(world) -> None:
+async def test_removing_a_game_removes_everything_below_it(world: Any) -> None:
     deployment = await world.deployment()
     config = await configs.get_config(config_id=deployment.game_config_id, uow=world.uow)
 
@@ -171,7 +176,7 @@ async def test_removing_a_game_removes_everything_below_it(world) -> None:
         assert await tx.deployments.list() == []
 
 
-async def test_a_volume_is_made_replaced_and_removed(world) -> None:
+async def test_a_volume_is_made_replaced_and_removed(world: Any) -> None:
     config = await world.config()
     made = await volumes.create_volume(
         config_id=config.config_id, volume=Volume(name="data", container_path="/data"), uow=world.uow
@@ -188,7 +193,7 @@ async def test_a_volume_is_made_replaced_and_removed(world) -> None:
     assert await volumes.list_volumes(config_id=config.config_id, uow=world.uow) == []
 
 
-async def test_two_volumes_of_a_config_share_neither_path_nor_name(world) -> None:
+async def test_two_volumes_of_a_config_share_neither_path_nor_name(world: Any) -> None:
     config = await world.config()
     await volumes.create_volume(
         config_id=config.config_id, volume=Volume(name="data", container_path="/data"), uow=world.uow

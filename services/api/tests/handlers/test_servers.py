@@ -1,5 +1,7 @@
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from manman.domain.hosts import Capabilities
@@ -20,19 +22,19 @@ OFFER = Capabilities(
 )
 
 
-async def update(world, row, *, paths=(), **values):
+async def update(world: Any, row: Any, *, paths: Sequence[str] = (), **values: Any) -> Any:
     every = {"name": "", "status": "", "is_default": False, **values}
     return await servers.update_server(
         server_id=row.server_id, values=every, update_paths=list(paths), now=world.now, uow=world.uow
     )
 
 
-async def outbox(uow):
+async def outbox(uow: Any) -> Any:
     async with uow() as tx:
         return [(row.routing_key, decode(HostEvent, row.body)) for row in await tx.outbox.unpublished(limit=100)]
 
 
-async def test_registering_twice_by_name_is_one_host(world) -> None:
+async def test_registering_twice_by_name_is_one_host(world: Any) -> None:
     first = await world.host("a", environment="dev", features=["kill"], public_address="203.0.113.7")
     again = await world.host("a", capabilities=OFFER)
 
@@ -43,7 +45,7 @@ async def test_registering_twice_by_name_is_one_host(world) -> None:
     assert host.capability.available_ports == [{"start": 30000, "end": 30010, "protocol": "UDP"}]
 
 
-async def test_twenty_hosts_registering_at_once_make_one_default(world) -> None:
+async def test_twenty_hosts_registering_at_once_make_one_default(world: Any) -> None:
     await asyncio.gather(*(world.host(f"h{number % 10}") for number in range(20)))
 
     hosts, _ = await servers.list_servers(page=Page(100), uow=world.uow)
@@ -51,7 +53,7 @@ async def test_twenty_hosts_registering_at_once_make_one_default(world) -> None:
     assert sum(host.row.is_default for host in hosts) == 1
 
 
-async def test_the_first_host_is_the_default_and_a_swap_keeps_one(world) -> None:
+async def test_the_first_host_is_the_default_and_a_swap_keeps_one(world: Any) -> None:
     first = (await servers.create_server(name="a", uow=world.uow)).row
     second = (await servers.create_server(name="b", uow=world.uow)).row
     assert (first.is_default, first.status, second.is_default) == (True, "offline", False)
@@ -62,14 +64,14 @@ async def test_the_first_host_is_the_default_and_a_swap_keeps_one(world) -> None
     assert [host.row.is_default for host in hosts] == [False, True]
 
 
-async def test_the_default_cannot_just_be_switched_off(world) -> None:
+async def test_the_default_cannot_just_be_switched_off(world: Any) -> None:
     row = await world.host()
 
     with pytest.raises(Conflict, match="make another one the default"):
         await update(world, row, paths=["is_default"])
 
 
-async def test_a_name_is_unique(world) -> None:
+async def test_a_name_is_unique(world: Any) -> None:
     await world.host("a")
     other = await world.host("b")
 
@@ -79,7 +81,7 @@ async def test_a_name_is_unique(world) -> None:
         await update(world, other, name="a")
 
 
-async def test_an_update_changes_what_it_names_and_nothing_else(world) -> None:
+async def test_an_update_changes_what_it_names_and_nothing_else(world: Any) -> None:
     row = await world.host("a", environment="dev")
 
     changed = (await update(world, row, name="b", status="offline", paths=["name"])).row
@@ -91,14 +93,14 @@ async def test_an_update_changes_what_it_names_and_nothing_else(world) -> None:
         await update(world, row, paths=["last_seen"])
 
 
-async def test_an_unknown_host_is_not_found(world) -> None:
+async def test_an_unknown_host_is_not_found(world: Any) -> None:
     with pytest.raises(NotFound):
         await servers.get_server(server_id=99, uow=world.uow)
     with pytest.raises(NotFound):
         await servers.heartbeat(server_id=99, capabilities=None, now=world.now, uow=world.uow)
 
 
-async def test_a_heartbeat_brings_an_offline_host_back_and_says_so_once(world) -> None:
+async def test_a_heartbeat_brings_an_offline_host_back_and_says_so_once(world: Any) -> None:
     row = (await servers.create_server(name="a", uow=world.uow)).row
     later = world.now + timedelta(seconds=30)
 
@@ -113,7 +115,7 @@ async def test_a_heartbeat_brings_an_offline_host_back_and_says_so_once(world) -
     ]
 
 
-async def test_a_late_heartbeat_does_not_turn_the_clock_back(world) -> None:
+async def test_a_late_heartbeat_does_not_turn_the_clock_back(world: Any) -> None:
     row = await world.host()
 
     earlier = world.now - timedelta(seconds=30)
@@ -122,7 +124,7 @@ async def test_a_late_heartbeat_does_not_turn_the_clock_back(world) -> None:
     assert (await servers.get_server(server_id=row.server_id, uow=world.uow)).row.last_seen == world.now
 
 
-async def test_a_host_with_a_live_session_cannot_be_removed(world) -> None:
+async def test_a_host_with_a_live_session_cannot_be_removed(world: Any) -> None:
     deployment = await world.deployment()
     run = await start(world, deployment)
 
@@ -132,7 +134,7 @@ async def test_a_host_with_a_live_session_cannot_be_removed(world) -> None:
     assert (await sessions.get_session(session_id=run.row.session_id, uow=world.uow)).row.status == "pending"
 
 
-async def test_removing_a_host_removes_its_deployments_and_may_be_repeated(world) -> None:
+async def test_removing_a_host_removes_its_deployments_and_may_be_repeated(world: Any) -> None:
     deployment = await world.deployment()
 
     for _ in range(2):
@@ -142,7 +144,7 @@ async def test_removing_a_host_removes_its_deployments_and_may_be_repeated(world
         assert await tx.deployments.list() == []
 
 
-async def start(world, deployment):
+async def start(world: Any, deployment: Any) -> Any:
     return await sessions.start_session(
         deployment_id=deployment.sgc_id, parameters={}, force=False, timeout_s=60, now=world.now, uow=world.uow
     )

@@ -33,7 +33,7 @@ class Configs:
 
     async def lock(self, config_id: int) -> GameConfig:
         """Return the config, locked until the end of the transaction; raise `NotFound`."""
-        query = select(GameConfig).where(GameConfig.config_id == config_id).with_for_update()
+        query = select(GameConfig).where(GameConfig.config_id == config_id).with_for_update(key_share=True)
         row = await self._db.scalar(query.execution_options(populate_existing=True))
         if row is None:
             raise NotFound("game config", config_id)

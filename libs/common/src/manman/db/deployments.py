@@ -43,7 +43,7 @@ class Deployments:
 
     async def lock(self, sgc_id: int) -> ServerGameConfig:
         """Return the deployment, locked until the end of the transaction; raise `NotFound`."""
-        query = select(ServerGameConfig).where(ServerGameConfig.sgc_id == sgc_id).with_for_update()
+        query = select(ServerGameConfig).where(ServerGameConfig.sgc_id == sgc_id).with_for_update(key_share=True)
         row = await self._db.scalar(query.execution_options(populate_existing=True))
         if row is None:
             raise NotFound("deployment", sgc_id)
@@ -53,7 +53,11 @@ class Deployments:
         self, *, server_id: int | None = None, game_config_id: int | None = None, game_id: int | None = None
     ) -> None:
         """Lock the deployments below a host, config or game in id order: nobody starts a session there meanwhile."""
-        query = select(ServerGameConfig.sgc_id).order_by(ServerGameConfig.sgc_id).with_for_update(of=ServerGameConfig)
+        query = (
+            select(ServerGameConfig.sgc_id)
+            .order_by(ServerGameConfig.sgc_id)
+            .with_for_update(key_share=True, of=ServerGameConfig)
+        )
         if server_id is not None:
             query = query.where(ServerGameConfig.server_id == server_id)
         if game_config_id is not None:

@@ -31,7 +31,7 @@ class Games:
 
     async def lock(self, game_id: int) -> Game:
         """Return the game, locked until the end of the transaction; raise `NotFound`."""
-        query = select(Game).where(Game.game_id == game_id).with_for_update()
+        query = select(Game).where(Game.game_id == game_id).with_for_update(key_share=True)
         row = await self._db.scalar(query.execution_options(populate_existing=True))
         if row is None:
             raise NotFound("game", game_id)

@@ -40,7 +40,7 @@ class Servers:
 
     async def lock(self, server_id: int) -> Server:
         """Return the host, locked until the end of the transaction; raise `NotFound`."""
-        query = select(Server).where(Server.server_id == server_id).with_for_update()
+        query = select(Server).where(Server.server_id == server_id).with_for_update(key_share=True)
         row = await self._db.scalar(query.execution_options(populate_existing=True))
         if row is None:
             raise NotFound("server", server_id)
@@ -48,7 +48,12 @@ class Servers:
 
     async def lock_all(self, server_ids: Collection[int]) -> dict[int, Server]:
         """Lock the hosts that exist, in id order; return them by id."""
-        query = select(Server).where(Server.server_id.in_(server_ids)).order_by(Server.server_id).with_for_update()
+        query = (
+            select(Server)
+            .where(Server.server_id.in_(server_ids))
+            .order_by(Server.server_id)
+            .with_for_update(key_share=True)
+        )
         rows = await self._db.scalars(query.execution_options(populate_existing=True))
         return {row.server_id: row for row in rows}
 
@@ -88,7 +93,7 @@ class Servers:
         Safe to repeat and to race.
         """
         await self._lock_default()
-        query = select(Server).where(Server.name == name).with_for_update()
+        query = select(Server).where(Server.name == name).with_for_update(key_share=True)
         row = await self._db.scalar(query.execution_options(populate_existing=True))
         if row is None:
             row = await self.add(name=name)
@@ -151,7 +156,7 @@ class Servers:
             select(Server.server_id)
             .where(Server.status == HostStatus.ONLINE, Server.last_seen < silent_since)
             .order_by(Server.server_id)
-            .with_for_update(skip_locked=True)
+            .with_for_update(key_share=True, skip_locked=True)
         )
         query = (
             update(Server)

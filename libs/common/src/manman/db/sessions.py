@@ -43,7 +43,7 @@ class Sessions:
     async def lock_all(self, session_ids: Collection[int]) -> dict[int, Session]:
         """Lock the sessions that exist, in id order (so that two batches never wait for each other in a circle)."""
         query = select(Session).where(Session.session_id.in_(session_ids)).order_by(Session.session_id)
-        rows = await self._db.scalars(query.with_for_update().execution_options(populate_existing=True))
+        rows = await self._db.scalars(query.with_for_update(key_share=True).execution_options(populate_existing=True))
         found = {row.session_id: row for row in rows}
         self._locked |= found
         return found
@@ -51,7 +51,7 @@ class Sessions:
     async def lock_live_of(self, sgc_id: int) -> Sequence[Session]:
         """Return the live sessions of a deployment (at most one), locked."""
         query = select(Session).where(Session.sgc_id == sgc_id, Session.status.in_(LIVE)).order_by(Session.session_id)
-        rows = await self._db.scalars(query.with_for_update().execution_options(populate_existing=True))
+        rows = await self._db.scalars(query.with_for_update(key_share=True).execution_options(populate_existing=True))
         return rows.all()
 
     async def of_server(
@@ -69,7 +69,9 @@ class Sessions:
         )
         if not lock:
             return (await self._db.scalars(query)).all()
-        rows = await self._db.scalars(query.with_for_update(of=Session).execution_options(populate_existing=True))
+        rows = await self._db.scalars(
+            query.with_for_update(key_share=True, of=Session).execution_options(populate_existing=True)
+        )
         return rows.all()
 
     async def lock_silent(
@@ -96,7 +98,7 @@ class Sessions:
             .where(Session.status.in_(statuses), news < silent_since)
             .order_by(Session.session_id)
             .limit(limit)
-            .with_for_update(of=Session, skip_locked=True)
+            .with_for_update(key_share=True, of=Session, skip_locked=True)
         )
         if on_hosts is not None:
             query = query.where(Server.status == on_hosts)
@@ -201,7 +203,7 @@ class Sessions:
             )
             .order_by(Session.ended_at)
             .limit(limit)
-            .with_for_update(skip_locked=True)
+            .with_for_update(key_share=True, skip_locked=True)
         )
         return (await self._db.scalars(query)).all()
 

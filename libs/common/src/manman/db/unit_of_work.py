@@ -5,8 +5,9 @@
         ...
         await tx.commit()
 
-Leaving without a commit rolls back. READ COMMITTED: whoever decides from a row locks it first. Rows stay readable
-after the commit.
+Leaving without a commit rolls back. READ COMMITTED: whoever decides from a row locks it first. Locks are
+`FOR NO KEY UPDATE`: a row below (its foreign key) can still be written, else the two would wait for each other. Rows
+stay readable after the commit.
 """
 
 from __future__ import annotations
