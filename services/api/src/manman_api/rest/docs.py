@@ -147,6 +147,8 @@ def _limits(schema: Schema) -> str:
         "exclusiveMinimum": "greater than {}",
         "pattern": "like {}",
     }
+    if schema.get("format") == "int64":
+        del words["pattern"]  # it only says in text what the numbers say
     found = [text.format(f"<code>{escape(str(schema[key]))}</code>") for key, text in words.items() if key in schema]
     values = schema.get("enum") or schema.get("items", {}).get("enum")
     if values:
