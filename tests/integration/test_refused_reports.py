@@ -1,0 +1,148 @@
+"""What a host must not say: it ends in the dead letters with a reason, changes nothing and holds up nobody."""
+
+import json
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from manman import clock
+from manman_devstack.eventually import eventually
+from manman_devstack.onlooker import Onlooker, Seen
+from manman_devstack.scripted_host import ScriptedHost
+from manman_devstack.stage import Database, Stage, Subscriber
+
+DEAD_LETTERS = "processor-events-dlq"
+
+
+async def dead_letter(onlooker: Onlooker, message_id: str) -> Seen:
+    """Find the dead letter with that id; nobody puts the others back, so each test looks for its own only."""
+    found = [seen for seen in await onlooker.take_all(DEAD_LETTERS) if seen.message_id == message_id]
+    assert found, f"{message_id} is not in the dead letters yet"
+    return found[0]
+
+
+async def queue_moves(host: ScriptedHost, pending: int, database: Database) -> None:
+    await host.report(pending, "starting")
+    await eventually(lambda: database.status_is(pending, "starting"))
+
+
+@pytest.mark.parametrize(
+    ("before", "report"),
+    [
+        ([], "pending"),
+        (["starting", "running"], "pending"),
+        (["running"], "lost"),
+        (["running"], "completed"),
+        (["running", "stopping", "stopped"], "completed"),
+        (["running", "crashed"], "lost"),
+        (["running"], "flying"),
+    ],
+)
+async def test_an_impossible_transition_is_dead_lettered_and_the_row_stays(
+    *,
+    host: ScriptedHost,
+    pending: int,
+    stage: Stage,
+    database: Database,
+    onlooker: Onlooker,
+    before: list[str],
+    report: str,
+) -> None:
+    for status in before:
+        await host.report(pending, status)
+    expected = before[-1] if before else "pending"
+    await eventually(lambda: database.status_is(pending, expected))
+    row = await database.session(pending)
+
+    message_id = await host.report(pending, report)
+    dead = await eventually(lambda: dead_letter(onlooker, message_id))
+    assert dead.headers["x-manman-reason"] in {"Conflict", "Invalid"}
+    assert dead.headers["x-manman-error"]
+    assert dead.headers["x-manman-routing-key"] == f"status.session.{pending}"
+    assert json.loads(dead.body)["status"] == report
+    assert await database.session(pending) == row
+
+    await host.beat()
+    other = await stage.start(await stage.deployment(host.server_id))
+    await queue_moves(host, other, database)
+
+
+@pytest.mark.parametrize("late", ["starting", "running", "stopping"])
+async def test_late_news_of_an_ended_session_changes_nothing(
+    host: ScriptedHost, pending: int, database: Database, subscriber: Subscriber, late: str
+) -> None:
+    await host.report(pending, "running")
+    await host.report(pending, "crashed", exit_code=3)
+    row = await eventually(lambda: database.status_is(pending, "crashed"))
+    await host.report(pending, late)
+    await host.report(pending, "crashed", exit_code=4, message="again")  # tells more, changes no status
+    row_then = await eventually(lambda: with_message(database, pending))
+    assert (row_then["status"], row_then["exit_code"], row_then["ended_at"]) == ("crashed", 3, row["ended_at"])
+    await subscriber.expect("manman.session.running", "manman.session.crashed", session_id=pending)
+
+
+async def with_message(database: Database, session_id: int) -> dict[str, Any]:
+    row = await database.session(session_id)
+    assert row["status_message"] == "again"
+    return row
+
+
+async def test_a_host_that_runs_what_has_long_ended_is_told_to_stop_it(
+    host: ScriptedHost, pending: int, database: Database, onlooker: Onlooker
+) -> None:
+    await host.report(pending, "running")
+    long_ago = (clock.now() - timedelta(minutes=5)).isoformat()
+    await host.report(pending, "crashed", exit_code=1, occurred_at=long_ago)
+    await eventually(lambda: database.status_is(pending, "crashed"))
+    await host.report(pending, "running")
+
+    async def stop_command() -> bytes:
+        sent = await onlooker.take_all(f"host-{host.server_id}-commands")
+        bodies = [seen.body for seen in sent if seen.routing_key.endswith("session.stop")]
+        assert bodies, "no stop command yet"
+        return bodies[0]
+
+    command = json.loads(await eventually(stop_command))
+    assert (command["session_id"], command["force"]) == (pending, True)
+    await database.status_is(pending, "crashed")
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "reason"),
+    [
+        ("status.session.1", b'{"session_id": 1, "sta', "Invalid"),
+        ("status.session.1", b"\xff\xfe", "Invalid"),
+        ("status.session.1", b"[]", "Invalid"),
+        ("status.session.1", b'{"session_id":"seven","status":"running"}', "Invalid"),
+        ("status.session.1", b'{"status":"running"}', "Invalid"),
+        ("status.session.999999999", b'{"session_id":999999999,"status":"running"}', "NotFound"),
+        ("status.host.999999999", b'{"server_id":999999999,"status":"online"}', "NotFound"),
+        ("health.host.999999999", b'{"server_id":999999999}', "NotFound"),
+        ("health.other.1", b"{}", "Invalid"),
+    ],
+)
+async def test_a_message_that_cannot_be_right_is_dead_lettered_with_its_reason_and_the_queue_moves_on(
+    *, host: ScriptedHost, pending: int, database: Database, onlooker: Onlooker, key: str, body: bytes, reason: str
+) -> None:
+    message_id = await host.say(key, body, str(uuid.uuid4()))
+    dead = await eventually(lambda: dead_letter(onlooker, message_id))
+    assert dead.headers["x-manman-reason"] == reason
+    assert dead.body == body
+    await queue_moves(host, pending, database)
+
+
+async def test_a_status_of_a_host_that_nobody_knows_is_refused(host: ScriptedHost, onlooker: Onlooker) -> None:
+    message_id = await host.report_self("sleepy")
+    dead = await eventually(lambda: dead_letter(onlooker, message_id))
+    assert dead.headers["x-manman-reason"] in {"Conflict", "Invalid"}
+
+
+async def test_a_bad_message_between_good_ones_harms_neither(
+    host: ScriptedHost, pending: int, database: Database, onlooker: Onlooker
+) -> None:
+    await host.report(pending, "starting")
+    bad = await host.say(f"status.session.{pending}", b"{")
+    await host.report(pending, "running")
+    await eventually(lambda: database.status_is(pending, "running"))
+    await eventually(lambda: dead_letter(onlooker, bad))
