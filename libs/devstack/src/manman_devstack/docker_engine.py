@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 import docker
 
-from manman_devstack import private_engine
+from manman_devstack import daemons, private_engine
 from manman_devstack.home import Home, main_home
 
 _PING = b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n"
@@ -35,10 +36,34 @@ def ensure(home: Home | None = None) -> Engine:
     address = first_reachable(home)
     if address is not None:
         return Engine(address)
+    start_private(home)
+    return Engine(private_engine.address(home), started=True)
+
+
+def start_private(home: Home) -> None:
+    """Start the private engine of that home and return when it answers."""
     engine = private_engine.prepare(home)
     engine.daemon.start()
     engine.daemon.wait_ready(lambda: answers(engine.address), 60.0)
-    return Engine(engine.address, started=True)
+
+
+def end_private(home: Home) -> None:
+    """Remove the private engine's containers and networks, and end it without a trace; its images stay."""
+    if not private_engine.has_traces(home):
+        return
+    address = private_engine.address(home)
+    if not answers(address):
+        start_private(home)  # its containers outlived it: only an engine can remove them in order
+    client = docker.DockerClient(base_url=address, timeout=120)
+    try:
+        for container in client.containers.list(all=True, ignore_removed=True):
+            with contextlib.suppress(docker.errors.NotFound):
+                container.remove(force=True, v=True)
+        client.networks.prune()
+    finally:
+        client.close()
+    daemons.end_process(home, private_engine.NAME, signal.SIGTERM, 30.0)
+    private_engine.remove_traces(home)
 
 
 def first_reachable(home: Home) -> str | None:
@@ -71,7 +96,7 @@ def answers(address: str) -> bool:
 def remove_labelled(address: str, labels: Iterable[str]) -> None:
     """Remove the containers, networks and named volumes that carry all these labels (`key=value`)."""
     client = docker.DockerClient(base_url=address, timeout=120)
-    filters = {"label": list(labels)}
+    filters: dict[str, str | list[str] | bool] = {"label": list(labels)}
     try:
         for container in client.containers.list(all=True, filters=filters, ignore_removed=True):
             with contextlib.suppress(docker.errors.NotFound):

@@ -7,7 +7,6 @@ each test. Tests that stop or kill a server ask for `private_postgres` or `priva
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -17,13 +16,15 @@ from manman_devstack.home import Home
 from manman_devstack.object_store import ObjectStore
 from manman_devstack.postgres import PrivatePostgres
 from manman_devstack.rabbitmq import PrivateRabbitmq
+from manman_devstack.stack import Infrastructure
 
 
 @pytest.fixture(scope="session")
 def devstack_home() -> Iterator[Home]:
     """Give the folder of this run's private instances; everything started in it is ended after the last test."""
-    with parts.run_home() as home:
-        yield home
+    home = parts.own_run_home()
+    yield home
+    parts.end_run(home)
 
 
 @pytest.fixture(scope="session")
@@ -80,10 +81,8 @@ def amqp_url(rabbitmq_urls: parts.Broker) -> Iterator[str]:
 @pytest.fixture
 def object_store(object_store_server: ObjectStore) -> Iterator[ObjectStore]:
     """Give an S3 server with an empty bucket of the test's own."""
-    store = replace(object_store_server, bucket=f"test-{secrets.token_hex(6)}")
-    object_stores.make_bucket(store)
-    yield store
-    object_stores.remove_bucket(store)
+    with object_stores.fresh_bucket(object_store_server) as store:
+        yield store
 
 
 @pytest.fixture
@@ -103,3 +102,9 @@ def private_rabbitmq(devstack_home: Home) -> Iterator[PrivateRabbitmq]:
     yield broker
     broker.kill()
     broker.mapper.kill()
+
+
+@pytest.fixture
+def infrastructure(database_url: str, amqp_url: str, object_store: ObjectStore, docker_host: str) -> Infrastructure:
+    """Give what a platform stands on: a database, a virtual host and a bucket of its own, and the Docker engine."""
+    return Infrastructure(database_url, amqp_url, object_store, docker_host)

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import socket
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,9 @@ REPOSITORY = Path(__file__).resolve().parents[4]
 # Below the range from which the kernel takes ports for outgoing connections (32768 and up on Linux): a client that
 # keeps dialling a stopped server there can end up connected to itself, or hold the port when the server comes back.
 _PORTS = range(20_000, 32_000)
+
+# What is left for the rest of a socket's path is 50 bytes.
+_LONGEST_SOCKET_FOLDER = 57
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,21 @@ class Home:
         book.write_text(str(port))
         return port
 
+    def port_range(self, name: str, first: int | None = None, size: int = 100) -> str:
+        """Return a range of ports for games, as `FIRST-LAST`, remembered under that name.
+
+        Nothing can hold the whole of it free; the start of it is, and games take the lowest port first.
+        """
+        book = self.run / "ports" / name
+        with contextlib.suppress(FileNotFoundError):
+            return book.read_text()
+        starts = [first] if first is not None else []
+        starts += [random.randrange(10_000, 19_900) for _ in range(100)]  # noqa: S311 - nothing secret about a port
+        start = next(start for start in starts if all(is_free(start + step) for step in range(5)))
+        book.parent.mkdir(parents=True, exist_ok=True)
+        book.write_text(f"{start}-{start + size - 1}")
+        return book.read_text()
+
     def forget_port(self, name: str) -> None:
         """Let the next `port` choose anew."""
         (self.run / "ports" / name).unlink(missing_ok=True)
@@ -77,6 +96,16 @@ class Home:
     def remove_note(self, name: str) -> None:
         """Forget it."""
         (self.run / f"{name}.json").unlink(missing_ok=True)
+
+    def short_folder(self, name: str) -> Path:
+        """Return a folder for unix sockets, whose paths end at 108 bytes: in the home, or linked when that is deep."""
+        folder = self.path / name
+        if len(str(folder)) <= _LONGEST_SOCKET_FOLDER:
+            return self._folder(name)
+        if not folder.is_symlink():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.symlink_to(tempfile.mkdtemp(prefix="mm-", dir="/var/tmp"))
+        return folder.resolve()
 
     def remove(self) -> None:
         """Delete the home with everything in it; the processes must have ended before."""

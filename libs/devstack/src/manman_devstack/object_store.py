@@ -4,10 +4,13 @@ It checks keys and signatures and keeps objects across restarts. Its known gaps:
 across restarts, and clients must not send the newer checksums (see `client`).
 """
 
+import secrets
 import shutil
 import signal
 import sysconfig
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,3 +145,14 @@ def remove_bucket(store: ObjectStore) -> None:
         for found in page.get("Contents", []):
             s3.delete_object(Bucket=store.bucket, Key=found["Key"])
     s3.delete_bucket(Bucket=store.bucket)
+
+
+@contextmanager
+def fresh_bucket(store: ObjectStore) -> Iterator[ObjectStore]:
+    """Make a bucket of its own in that server, and delete it with everything in it afterwards."""
+    own = replace(store, bucket=f"test-{secrets.token_hex(6)}")
+    make_bucket(own)
+    try:
+        yield own
+    finally:
+        remove_bucket(own)

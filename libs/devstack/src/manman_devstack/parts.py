@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from manman_devstack import daemons, vhosts
+from manman_devstack import daemons, databases, docker_engine, vhosts
 from manman_devstack import home as homes
 from manman_devstack import object_store as object_stores
 from manman_devstack import postgres as postgreses
@@ -25,6 +25,7 @@ from manman_devstack.home import Home
 from manman_devstack.object_store import ObjectStore
 from manman_devstack.postgres import PrivatePostgres
 from manman_devstack.rabbitmq import PrivateRabbitmq
+from manman_devstack.stack import Infrastructure
 
 
 @dataclass(frozen=True)
@@ -79,19 +80,28 @@ def object_store(home: Home) -> ObjectStore:
     return server.store
 
 
+def own_run_home() -> Home:
+    """Return the home of this run of tests; everything in it ends with this process at the latest."""
+    home = Home(homes.main_home().path / "runs" / str(os.getpid()))
+    if not homes.owner_lives(home):
+        end_abandoned_runs()
+        homes.write_owner(home)
+        # After a hard interruption even this does not run: then the next run of tests ends what is left.
+        atexit.register(end_run, home)
+    return home
+
+
 @contextmanager
-def run_home() -> Iterator[Home]:
-    """Give a home for one run of tests; end everything in it and remove it afterwards."""
-    runs = homes.main_home().path / "runs"
-    end_abandoned_runs()
-    home = Home(runs / str(os.getpid()))
-    homes.write_owner(home)
-    # A run that is interrupted hard still gets here in most cases; the next run ends what is left of the others.
-    atexit.register(end_run, home)
-    try:
-        yield home
-    finally:
-        end_run(home)
+def fresh(home: Home) -> Iterator[Infrastructure]:
+    """Give a database, a virtual host and a bucket that nobody else uses, and the Docker engine; delete them afterwards."""
+    server, broker = postgres(home), rabbitmq(home)
+    template = databases.migrated_template(server.url)
+    with (
+        databases.fresh_database(server.url, template) as database_url,
+        vhosts.fresh_vhost(broker.url, broker.management_url) as amqp_url,
+        object_stores.fresh_bucket(object_store(home)) as store,
+    ):
+        yield Infrastructure(database_url, amqp_url, store, docker_engine.ensure().address)
 
 
 def end_abandoned_runs() -> None:

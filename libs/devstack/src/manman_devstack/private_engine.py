@@ -21,7 +21,7 @@ import psutil
 
 from manman_devstack import apt
 from manman_devstack.daemons import Daemon
-from manman_devstack.home import Home
+from manman_devstack.home import Home, started_at
 
 NAME = "docker"
 
@@ -75,6 +75,7 @@ def prepare(home: Home) -> PrivateEngine:
     rules = own_rules(network) if beside_another else []
     for rule in rules:
         _add_rule(rule)
+    _forget_dead_containerd(_short_folder(home))
     home.write_note("docker.network", {"bridge": network.bridge, "rules": rules})
     folder = _short_folder(home)
     command = engine_command(
@@ -136,6 +137,11 @@ def another_engine_runs(home: Home) -> bool:
     return Path("/sys/class/net/docker0").exists()
 
 
+def has_traces(home: Home) -> bool:
+    """Return whether a private engine was prepared in this home and its traces were not removed since."""
+    return home.read_note("docker.network") is not None
+
+
 def remove_traces(home: Home) -> None:
     """Remove bridge, rules and mounts of the private engine; it must have ended. Its data (the images) stay."""
     note = home.read_note("docker.network")
@@ -145,8 +151,9 @@ def remove_traces(home: Home) -> None:
     for rule in rules:
         _iptables("-D", rule)
     subprocess.run(["ip", "link", "delete", str(note["bridge"])], capture_output=True, check=False, env=_environment())
-    unmount_below(home.path / NAME)
     folder = _short_folder(home)
+    _end_orphaned_shims(folder / "docker-exec")
+    unmount_below(home.path / NAME)
     unmount_below(folder / "docker-exec")
     shutil.rmtree(folder / "docker-exec", ignore_errors=True)
     (folder / "docker.sock").unlink(missing_ok=True)
@@ -157,11 +164,29 @@ def remove_traces(home: Home) -> None:
 
 
 def unmount_below(folder: Path) -> None:
-    """Unmount everything that is mounted in a folder, the innermost first."""
+    """Unmount everything that is mounted on or in a folder, the innermost first."""
     with Path("/proc/self/mounts").open() as mounts:
         points = [line.split(" ")[1].encode().decode("unicode_escape") for line in mounts]
-    for point in sorted((point for point in points if point.startswith(f"{folder}/")), key=len, reverse=True):
+    for point in sorted((point for point in points if f"{point}/".startswith(f"{folder}/")), key=len, reverse=True):
         subprocess.run(["umount", "--lazy", point], capture_output=True, check=False, env=_environment())
+
+
+def _forget_dead_containerd(folder: Path) -> None:
+    """Remove the pid file of a containerd that was killed: the engine would wait for that process to answer."""
+    pid_file = folder / "docker-exec/containerd/containerd.pid"
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        if started_at(int(pid_file.read_text())) is None:
+            pid_file.unlink()
+
+
+def _end_orphaned_shims(runtime: Path) -> None:
+    """End what holds containers of an engine that is no more; with it end the containers."""
+    for process in psutil.process_iter(["name", "cmdline"]):
+        command = process.info["cmdline"] or []
+        if "containerd-shim" in (process.info["name"] or "") and any(str(runtime) in word for word in command):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in [*process.children(recursive=True), process]:
+                    child.kill()
 
 
 def _network(home: Home) -> Network:
