@@ -135,15 +135,20 @@ class World:
     def containers(self, **labels: str) -> list[Any]:
         wanted = {"manman.environment": self.environment, **{f"manman.{key}": value for key, value in labels.items()}}
         filters = {"label": [f"{key}={value}" for key, value in wanted.items()]}
-        return list(self.engine.containers.list(all=True, filters=filters))
+        return list(self.engine.containers.list(all=True, filters=filters, ignore_removed=True))
 
     def game(self) -> Any:
         (found,) = self.containers(type="game")
         return found
 
     async def clean(self) -> None:
-        """Wait until nothing of this server is left on the engine but what a test keeps."""
-        await eventually(lambda: not self.containers(), timeout_s=20)
+        """Wait until nothing of this server's sessions is left: containers, networks, folders."""
+
+        def left() -> list[object]:
+            networks = self.engine.networks.list(filters={"label": f"manman.environment={self.environment}"})
+            return [*self.containers(), *networks, *self.folder.glob("session-*")]
+
+        await eventually(lambda: not left(), timeout_s=20)
 
     def remove_everything(self) -> None:
         for container in self.containers():
@@ -174,7 +179,7 @@ class HostProcess:
 
     async def end(self) -> None:
         if self._process.returncode is None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(signal.SIGTERM)
             await self._process.wait()
 
 

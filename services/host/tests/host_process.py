@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
-from manman import logs
+from manman import logs, service
 from manman.bus.connection import connect
 from manman.bus.publisher import Publisher
 from manman.health import Component
@@ -49,4 +49,4 @@ async def serve(settings: Settings, server_id: int) -> None:
 
 if __name__ == "__main__":
     logs.configure("info", "console", "host")
-    asyncio.run(serve(Settings(), int(sys.argv[1])))
+    service.run(serve(Settings(), int(sys.argv[1])))

@@ -43,6 +43,7 @@ async def test_a_game_that_ended_while_the_host_was_dead_is_reported_with_its_co
     await host.kill()
     stdin = world.game().attach_socket(params={"stdin": 1, "stream": 1})
     stdin._sock.sendall(b"go\n")
+    stdin._sock.close()
     stdin.close()
     await eventually(lambda: world.game().status == "exited")
     await host.start()
@@ -101,6 +102,7 @@ async def test_containers_of_another_environment_are_left_alone(world: World, ho
         detach=True,
         labels={
             "manman.type": "game",
+            "manman.managed_by": "manman-host",
             "manman.server_id": str(world.server_id),
             "manman.environment": f"{world.environment}x",
             "manman.session_id": "1",
