@@ -1,15 +1,18 @@
 """The platform as real processes, and what the flow tests say to it and ask of it."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
+import docker
 import pytest
+from manman_devstack import images
 from manman_devstack.control import Control, by_grpc, by_rest
 from manman_devstack.eventually import eventually
 from manman_devstack.onlooker import Onlooker
 from manman_devstack.platform import Platform
 from manman_devstack.scripted_host import ScriptedHost, scripted_host
-from manman_devstack.stage import Database, Stage, Subscriber
+from manman_devstack.stage import Database, Engine, Stage, Subscriber
 
 FAST = {
     "STALE_HOST_THRESHOLD_SECONDS": "2",
@@ -24,6 +27,32 @@ FAST = {
 async def platform() -> AsyncIterator[Platform]:
     async with Platform(settings=FAST) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def echo_image(docker_host: str) -> str:
+    """Return the name of the image of a game that says what it hears."""
+    return images.ensure_image(docker_host, Path(__file__).parent / "images/echo", "manman-test-echo:dev")
+
+
+@pytest.fixture
+async def real_host(platform: Platform, database: Database, echo_image: str) -> int:  # noqa: ARG001 - its games need it
+    """Return the id of the platform's own host, once it is online."""
+    query = "SELECT server_id, status FROM servers WHERE name = %s"
+
+    async def online() -> int:
+        row = await database.row(query, platform.server_name)
+        assert row["status"] == "online"
+        return row["server_id"]
+
+    return await eventually(online, timeout_s=30)
+
+
+@pytest.fixture
+def engine(platform: Platform) -> Iterator[Engine]:
+    client = docker.DockerClient(base_url=platform.docker_host)
+    yield Engine(client, platform.labels)
+    client.close()
 
 
 @pytest.fixture(params=["rest", "grpc"])

@@ -53,8 +53,11 @@ def ensure_wrapper(address: str) -> str:
 
 def ensure_game(address: str, name: str) -> str:
     """Build the image of the example game of that name unless it is current; return the image's name."""
-    folder = REPOSITORY / "examples/games" / name
-    tag = f"manman-game-{name}:dev"
+    return ensure_image(address, REPOSITORY / "examples/games" / name, f"manman-game-{name}:dev")
+
+
+def ensure_image(address: str, folder: Path, tag: str) -> str:
+    """Build the Dockerfile in that folder, which stands on Debian, unless the image is current; return its name."""
     with _client(address) as client:
         wanted = content_hash(folder, ["."])
         if debian_base.label(client, tag, _LABEL) != wanted:

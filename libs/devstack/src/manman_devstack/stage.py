@@ -3,15 +3,22 @@
 Everything goes around the code under test: plain SQL, plain AMQP, and the public API.
 """
 
+import asyncio
+import base64
+import contextlib
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import docker
 import psycopg
+from docker.models.containers import Container
 from psycopg.rows import dict_row
 
 from manman_devstack.control import Control, Json
+from manman_devstack.demo.rest import Rest
 from manman_devstack.onlooker import Onlooker, Seen
 
 
@@ -71,6 +78,20 @@ class Subscriber:
 
 
 @dataclass
+class Engine:
+    """Sees the containers of one platform in the Docker engine."""
+
+    client: docker.DockerClient
+    labels: Sequence[str]
+
+    def container(self, session_id: int, kind: str) -> Container:
+        """Return the only running container of a session: its "game" or its "wrapper"."""
+        labels = [*self.labels, f"manman.session_id={session_id}", f"manman.type={kind}"]
+        (found,) = self.client.containers.list(filters={"label": labels})
+        return found
+
+
+@dataclass
 class Stage:
     """Makes what a session needs, over whichever door it was given."""
 
@@ -96,3 +117,22 @@ class Stage:
         """Start a session and return its id."""
         made = await self.control.call("StartSession", server_game_config_id=deployment_id, **more)
         return int(made["session"]["session_id"])
+
+    async def say(self, session_id: int, line: str) -> None:
+        """Type a line at a session's console; raises what the API raises."""
+        await self.control.call(
+            "SendInput", session_id=session_id, input=base64.b64encode(f"{line}\n".encode()).decode()
+        )
+
+
+async def lines_until(rest_url: str, session_id: int, text: str, *, timeout_s: float = 15.0) -> list[str]:
+    """Read a session's log as a browser does, from its first line, until a line holds `text`; return the lines."""
+    lines: list[str] = []
+    path = f"/v1/sessions/{session_id}/logs:stream"
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s), Rest(rest_url) as rest, rest.events(path) as events:
+            async for event in events:
+                lines.append(event["message"])
+                if text in lines[-1]:
+                    return lines
+    raise AssertionError(f"{text!r} is not among {lines}")
