@@ -96,7 +96,7 @@ async def serve(
         try:
             group.create_task(announcer.run())
             await _say_hello(announcer)
-            async with Supervisor(parts, connection, Publisher(connection)) as supervisor:
+            async with Publisher(connection) as lines, Supervisor(parts, connection, lines) as supervisor:
                 await _recover_patiently(parts, supervisor)
                 group.create_task(
                     heartbeat.beat(

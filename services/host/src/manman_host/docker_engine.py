@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import io
 import tarfile
+import threading
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -84,9 +85,19 @@ class DockerEngine:
 
     def __init__(self, address: str) -> None:
         """Remember the address; nothing is opened before the first call."""
-        self._client = docker.DockerClient(
-            base_url=address, timeout=CALL_TIMEOUT_S, max_pool_size=POOL_SIZE, version="auto"
-        )
+        self._address = address
+        self._opening = threading.Lock()
+        self._opened: docker.DockerClient | None = None
+
+    @property
+    def _client(self) -> docker.DockerClient:
+        """The SDK's client, made on first use: making it asks the engine for its version."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = docker.DockerClient(
+                    base_url=self._address, timeout=CALL_TIMEOUT_S, max_pool_size=POOL_SIZE, version="auto"
+                )
+            return self._opened
 
     async def version(self) -> str:
         """Return the engine's version; this is also the question whether it answers."""
@@ -119,7 +130,7 @@ class DockerEngine:
     async def has_image(self, image: str) -> bool:
         """Tell whether the image is on this host."""
         try:
-            await self._call(self._client.images.get, image)
+            await self._call(lambda: self._client.images.get(image))
         except Conflict:
             return False
         return True
@@ -228,6 +239,17 @@ class DockerEngine:
             )
         container.start()
         return str(container.id)
+
+    async def restart_container(self, name: str) -> None:
+        """Kill a container that hangs and start it again."""
+
+        def restart() -> None:
+            try:
+                self._client.containers.get(name).restart(timeout=0)
+            except NotFound:
+                return
+
+        await self._call(restart)
 
     async def find(self, labels: Mapping[str, str], *, kinds: tuple[str, ...]) -> list[Found]:
         """Return our containers of these kinds that carry all of `labels`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
+from manman.errors import Invalid
 
 from manman_host.container_spec import base_labels
 
@@ -30,7 +31,11 @@ async def recover(parts: Parts, supervisor: Supervisor) -> int:
             names = [container.name for container in found if container.session_id == session_id]
             log.warning("unknown_containers", session_id=session_id, containers=names)
             continue
-        supervisor.adopt(session_id, plan)
+        try:
+            supervisor.adopt(session_id, plan)
+        except Invalid as error:
+            log.error("plan_refused", session_id=session_id, reason=str(error))  # noqa: TRY400 - the text says it all
+            continue
         adopted += 1
     log.info("recovered", sessions=adopted)
     return adopted

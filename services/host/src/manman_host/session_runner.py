@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from manman import logs
 from manman.bus.connection import Backoff
-from manman.errors import Conflict, ManManError
+from manman.errors import Conflict, ManManError, TimedOut, Unavailable
 from manman.messages.health import SessionInventoryItem
 from manman.messages.status import SessionReported
 
@@ -40,6 +40,8 @@ DRAIN_TIMEOUT_S = 5.0
 LAST_DRAIN_TIMEOUT_S = 30.0
 RETRY_S = 0.5
 MAX_WISHES = 16
+ANSWER_TIMEOUT_S = 5.0
+SILENCES_BEFORE_RESTART = 5
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +87,7 @@ class SessionRunner:
         self._recovered = recovered
         self._stop_wanted = asyncio.Event()
         self._wishes: asyncio.Queue[StopWish] = asyncio.Queue(MAX_WISHES)
+        self._silences = 0
         self._container_id = ""
         self._container_known = asyncio.Event()
         self._over = asyncio.Event()
@@ -258,11 +261,24 @@ class SessionRunner:
         )
 
     async def _revive(self) -> None:
-        """Make sure that the wrapper's container runs. Its folder and its game are as they were."""
+        """Make sure that the wrapper runs and answers. Its folder and its game are as they were."""
+        engine = self._parts.engine
         try:
-            if await self._parts.engine.status(self._plan.wrapper_name) != "running":
-                log.warning("wrapper_restarted")
-                await self._parts.engine.run_wrapper(self._preparation.wrapper_spec())
+            if await engine.status(self._plan.wrapper_name) != "running":
+                log.warning("wrapper_restarted", reason="it had ended")
+                await engine.run_wrapper(self._preparation.wrapper_spec())
+                self._silences = 0
+                return
+            try:
+                await self._wrapper.status(timeout_s=ANSWER_TIMEOUT_S)
+            except (Unavailable, TimedOut):
+                self._silences += 1
+            else:
+                self._silences = 0
+            if self._silences >= SILENCES_BEFORE_RESTART:
+                log.warning("wrapper_restarted", reason="it did not answer")
+                self._silences = 0
+                await engine.restart_container(self._plan.wrapper_name)
         except ManManError as error:
             log.warning("wrapper_not_revived", reason=str(error))
 

@@ -111,8 +111,7 @@ class Supervisor:
         if (ended := self._ended.get(command.session_id)) is not None:
             self._parts.announcer.session(ended)
             return
-        if command.deadline_at is not None and clock.now() > command.deadline_at:
-            self._refuse(command, "expired", f"the start command came after its deadline {command.deadline_at}")
+        if self._is_late(command):
             return
         accepted = Plan(command, secrets.token_urlsafe(32))
         try:
@@ -122,6 +121,13 @@ class Supervisor:
             return
         self._launch(runner)
         await runner.accepted.wait()
+
+    def _is_late(self, command: StartSession) -> bool:
+        """Refuse a command whose deadline has passed; return whether that was so."""
+        if command.deadline_at is None or clock.now() <= command.deadline_at:
+            return False
+        self._refuse(command, "expired", f"the deadline {command.deadline_at} passed before the start began")
+        return True
 
     def _refuse(self, command: StartSession, reason: str, message: str) -> None:
         log.warning("start_refused", session_id=command.session_id, reason=reason, message=message)
@@ -176,6 +182,11 @@ class Supervisor:
             self._stop_others(runner)
         turn = self._deployments.setdefault(sgc_id, asyncio.Lock())
         async with turn:
+            if not runner.accepted.is_set() and self._is_late(runner.command):
+                runner.accepted.set()
+                runner.finished.set()
+                del self._runners[runner.session_id]
+                return
             while not await self._run_once(runner):
                 await asyncio.sleep(RETRY_S)
                 runner = self._runner(runner.accepted_plan, recovered=True)
