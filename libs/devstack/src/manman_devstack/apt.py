@@ -6,11 +6,15 @@ The mirror and any proxy are the machine's own: no address is written here.
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _NO_SERVICES = Path("/usr/sbin/policy-rc.d")
 _REFUSE = "#!/bin/sh\nexit 101\n"
+
+# Parts start at the same time, and the package manager serves one caller.
+_one_at_a_time = threading.Lock()
 
 
 class CannotInstallError(RuntimeError):
@@ -43,7 +47,7 @@ def decide(packages: Sequence[str], *, debian: bool, root: bool) -> list[list[st
         )
     return [
         ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
+        ["apt-get", "install", "-y", "-qq", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends", *packages],
     ]
 
 
@@ -56,16 +60,17 @@ def install_missing(present: Mapping[str, bool]) -> None:
     print(f"installing Debian packages: {' '.join(packages)}", flush=True)
     # Services of these packages must not start: we run private instances. An existing policy is somebody's choice and
     # stays.
-    own_policy = not _NO_SERVICES.exists()
-    if own_policy:
-        _NO_SERVICES.write_text(_REFUSE)
-        _NO_SERVICES.chmod(0o755)
-    try:
-        for command in commands:
-            _run(command)
-    finally:
+    with _one_at_a_time:
+        own_policy = not _NO_SERVICES.exists()
         if own_policy:
-            _NO_SERVICES.unlink()
+            _NO_SERVICES.write_text(_REFUSE)
+            _NO_SERVICES.chmod(0o755)
+        try:
+            for command in commands:
+                _run(command)
+        finally:
+            if own_policy:
+                _NO_SERVICES.unlink()
 
 
 def mirror_lines(suite: str) -> list[str]:

@@ -22,6 +22,10 @@ from manman_devstack.home import REPOSITORY
 _LOCK = 7_716_265_361_130_521
 
 
+class MigrationError(RuntimeError):
+    """The schema could not be brought to the newest version; the text is what the migration printed."""
+
+
 def with_database(url: str, name: str) -> str:
     """Return the URL of another database of the same server."""
     return urlsplit(url)._replace(path=f"/{name}").geturl()
@@ -70,7 +74,7 @@ def migrate(url: str) -> None:
         check=False,
     )
     if result.returncode != 0:
-        raise RuntimeError(f"`python -m manman_migration upgrade` failed:\n{result.stdout}{result.stderr}")
+        raise MigrationError(f"`python -m manman_migration upgrade` failed:\n{result.stdout}{result.stderr}")
 
 
 def _hash_of_migrations() -> str:

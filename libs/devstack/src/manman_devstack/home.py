@@ -157,6 +157,14 @@ def write_owner(home: Home) -> None:
 
 
 def owner_lives(home: Home) -> bool:
-    """Return whether the process that `write_owner` noted still runs."""
+    """Return whether the process that `write_owner` noted, or one that is about to, still runs."""
     note = home.read_note("owner")
-    return note is not None and isinstance(note["pid"], int) and started_at(note["pid"]) == note["started_at"]
+    if note is None:
+        return home.path.name.isdecimal() and started_at(int(home.path.name)) is not None
+    return isinstance(note["pid"], int) and started_at(note["pid"]) == note["started_at"]
+
+
+def owned_by_us(home: Home) -> bool:
+    """Return whether `write_owner` was called for the home by this very process."""
+    note = home.read_note("owner")
+    return note is not None and note["pid"] == os.getpid() and owner_lives(home)

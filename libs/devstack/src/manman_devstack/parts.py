@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from manman_devstack import daemons, databases, docker_engine, vhosts
+from manman_devstack import apt, containers, daemons, databases, docker_engine, vhosts
 from manman_devstack import home as homes
 from manman_devstack import object_store as object_stores
 from manman_devstack import postgres as postgreses
@@ -30,10 +30,11 @@ from manman_devstack.stack import Infrastructure
 
 @dataclass(frozen=True)
 class Database:
-    """A Postgres server; `private` when it is ours to stop and kill."""
+    """A Postgres server; `ours` unless the environment named it, `private` when we can stop and kill it."""
 
     url: str
     private: PrivatePostgres | None = None
+    ours: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,26 @@ class Broker:
     private: PrivateRabbitmq | None = None
 
 
+def install_programs() -> None:
+    """Install, in one go, the Debian packages that private instances will need on this machine; mostly none."""
+    engine = docker_engine.first_reachable(homes.main_home())
+    wanted: dict[str, bool] = {}
+    if not os.environ.get("PG_DATABASE_URL") and not _pulls(engine, containers.POSTGRES_IMAGE):
+        wanted["postgresql"] = postgreses.find_programs() is not None
+    if not os.environ.get("RABBITMQ_URL") and not _pulls(engine, containers.RABBITMQ_IMAGE):
+        wanted["rabbitmq-server"] = rabbitmqs.find_programs() is not None
+    apt.install_missing(wanted)
+
+
 def postgres(home: Home) -> Database:
     """Return a Postgres server that answers."""
     given = os.environ.get("PG_DATABASE_URL")
     if given:
-        return Database(given)
+        return Database(given, ours=False)
+    engine = docker_engine.first_reachable(homes.main_home())
+    if engine is not None and _pulls(engine, containers.POSTGRES_IMAGE):
+        return Database(containers.start_postgres(engine, home))
+    apt.install_missing({"postgresql": postgreses.find_programs() is not None})
     server = postgreses.prepare(home)
     server.start()
     return Database(server.url, server)
@@ -60,6 +76,10 @@ def rabbitmq(home: Home) -> Broker:
     given = os.environ.get("RABBITMQ_URL")
     if given:
         return Broker(given, os.environ.get("RABBITMQ_MANAGEMENT_URL") or vhosts.management_url_for(given))
+    engine = docker_engine.first_reachable(homes.main_home())
+    if engine is not None and _pulls(engine, containers.RABBITMQ_IMAGE):
+        return Broker(*containers.start_rabbitmq(engine, home))
+    apt.install_missing({"rabbitmq-server": rabbitmqs.find_programs() is not None})
     broker = rabbitmqs.prepare(home)
     broker.start()
     return Broker(broker.url, broker.management_url, broker)
@@ -83,7 +103,7 @@ def object_store(home: Home) -> ObjectStore:
 def own_run_home() -> Home:
     """Return the home of this run of tests; everything in it ends with this process at the latest."""
     home = Home(homes.main_home().path / "runs" / str(os.getpid()))
-    if not homes.owner_lives(home):
+    if not homes.owned_by_us(home):
         end_abandoned_runs()
         homes.write_owner(home)
         # After a hard interruption even this does not run: then the next run of tests ends what is left.
@@ -93,7 +113,7 @@ def own_run_home() -> Home:
 
 @contextmanager
 def fresh(home: Home) -> Iterator[Infrastructure]:
-    """Give a database, a virtual host and a bucket that nobody else uses, and the Docker engine; delete them afterwards."""
+    """Give a database, a virtual host and a bucket of their own, and the Docker engine; delete them afterwards."""
     server, broker = postgres(home), rabbitmq(home)
     template = databases.migrated_template(server.url)
     with (
@@ -117,8 +137,19 @@ def end_run(home: Home) -> None:
         return
     for name in daemons.names_of_processes(home):
         daemons.end_process(home, name, signal.SIGKILL, 10.0)
+    _remove_containers(home)
     for link in home.path.iterdir():
         if link.is_symlink():
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(link.resolve(), ignore_errors=True)
     home.remove()
+
+
+def _remove_containers(home: Home) -> None:
+    engine = docker_engine.first_reachable(homes.main_home())
+    if engine is not None:
+        docker_engine.remove_labelled(engine, containers.labels(home))
+
+
+def _pulls(engine: str | None, image: str) -> bool:
+    return engine is not None and containers.can_pull(engine, image)

@@ -11,13 +11,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from manman_devstack import docker_engine, images, services, stack
 from manman_devstack import parts as infrastructure_parts
-from manman_devstack.daemons import Daemon
 from manman_devstack.home import Home
 from manman_devstack.stack import Infrastructure
+
+if TYPE_CHECKING:
+    from manman_devstack.daemons import Daemon
 
 
 class Platform:

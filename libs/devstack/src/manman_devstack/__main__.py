@@ -1,0 +1,36 @@
+"""`python -m manman_devstack up|down|status|clean|demo`."""
+
+import argparse
+import sys
+
+from manman_devstack import command_line
+
+
+def main() -> int:
+    """Run one command; problems that a person can solve are one sentence, not a traceback."""
+    parser = argparse.ArgumentParser(prog="manman_devstack", description="The whole platform on this machine.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("up", help="start the platform and leave it running")
+    commands.add_parser("down", help="end everything that `up` started")
+    commands.add_parser("status", help="show what runs, and where")
+    commands.add_parser("clean", help="`down`, and delete databases, images and logs")
+    commands.add_parser("demo", help="play a real game server through the running platform")
+    command = parser.parse_args().command
+    if command == "demo":
+        from manman_devstack import demo  # noqa: PLC0415 - the other commands start faster without it
+
+        return demo.run()
+    try:
+        return {
+            "up": command_line.up,
+            "down": command_line.down,
+            "status": command_line.status,
+            "clean": command_line.clean,
+        }[command]()
+    except command_line.PROBLEMS as problem:
+        print("\n".join([f"error: {problem}", *getattr(problem, "__notes__", [])]), file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
