@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from docker.errors import DockerException
 from manman.logs import configure
 
 from manman_devstack import images, probes
@@ -132,7 +133,7 @@ class Story:
         with screen.step(f"Load {GAME_FILE.relative_to(REPOSITORY)} through the REST API"):
             game = await catalogue.keep_game(rest, document["game"])
             screen.say("game", f"{game.value['game_id']} {game.value['name']}: {game.how}")
-            await asyncio.to_thread(images.ensure_game, self._addresses.docker_host, GAME_FILE.parent.name)
+            await self._have_image()
             config = await catalogue.keep_config(rest, game.value["game_id"], document["config"])
             screen.say("config", f"{config.value['config_id']} {config.value['image']}: {config.how}")
             for wanted in document["volumes"]:
@@ -147,6 +148,13 @@ class Story:
                 screen.say("port", f"{catalogue.host_port(deployment.value, protocol)}/{protocol}")
             await self._end_leftovers(rest, deployment.value)
         return deployment.value
+
+    async def _have_image(self) -> None:
+        """Build the game's image when the engine has none, or an old one."""
+        try:
+            await asyncio.to_thread(images.ensure_game, self._addresses.docker_host, GAME_FILE.parent.name)
+        except (images.BuildError, DockerException) as error:
+            raise DemoError("the game's image cannot be built", str(error).splitlines()) from error
 
     async def _end_leftovers(self, rest: Rest, deployment: Json) -> None:
         """End what an interrupted demo may have left running."""
