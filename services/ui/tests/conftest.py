@@ -1,13 +1,13 @@
-"""A control plane that speaks the contract over real gRPC and says what a test tells it to, and the UI in front of it."""
+"""A control plane that speaks the contract over real gRPC and says what a test tells it, and the UI in front of it."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from manman import clock
 from manman.v1 import (
     api_pb2_grpc,
     game_configs_pb2,
@@ -58,7 +58,7 @@ class ControlPlane(api_pb2_grpc.ManManAPIServicer, log_processor_pb2_grpc.LogPro
         lines.append(
             logs_pb2.LogMessage(
                 session_id=session_id,
-                timestamp=int(time.monotonic() * 0) + 1763900000000 + number * 1000,
+                timestamp=1763900000000 + number * 1000,
                 source=source,
                 message=text,
                 sequence_number=number,
@@ -86,7 +86,9 @@ class ControlPlane(api_pb2_grpc.ManManAPIServicer, log_processor_pb2_grpc.LogPro
 
     async def ListGameConfigVolumes(self, request: Any, context: Any) -> Any:
         await self._up("ListGameConfigVolumes", context)
-        volume = volumes_pb2.GameConfigVolume(volume_id=1, config_id=request.config_id, name="data", container_path="/data")
+        volume = volumes_pb2.GameConfigVolume(
+            volume_id=1, config_id=request.config_id, name="data", container_path="/data"
+        )
         return volumes_pb2.ListGameConfigVolumesResponse(volumes=[volume])
 
     async def ListServerGameConfigs(self, request: Any, context: Any) -> Any:
@@ -176,8 +178,15 @@ def fill(plane: ControlPlane, now: int) -> None:
     )
     for server in (
         servers_pb2.Server(
-            server_id=1, name="atlas", status="online", last_seen=now - 1, environment="production",
-            is_default=True, capabilities=can, features=["wrapper", "streams"], public_address="play.example.org",
+            server_id=1,
+            name="atlas",
+            status="online",
+            last_seen=now - 1,
+            environment="production",
+            is_default=True,
+            capabilities=can,
+            features=["wrapper", "streams"],
+            public_address="play.example.org",
         ),
         servers_pb2.Server(server_id=2, name="borealis", status="offline", last_seen=now - 260, environment="staging"),
     ):
@@ -190,21 +199,49 @@ def fill(plane: ControlPlane, now: int) -> None:
             game_id=game_id, name=name, metadata=games_pb2.GameMetadata(genre=genre, max_players=25, tags=tags)
         )
     parameters = [
-        values_pb2.Parameter(key="server_name", type="string", default_value="ManMan", description="shown in the server list"),
+        values_pb2.Parameter(
+            key="server_name", type="string", default_value="ManMan", description="shown in the server list"
+        ),
         values_pb2.Parameter(key="max_clients", type="int", default_value="15", required=True),
     ]
     plane.configs[1] = game_configs_pb2.GameConfig(
-        config_id=1, game_id=1, name="Temperate, 1950", image="manman/openttd:14", stop_command="quit",
-        stop_timeout_seconds=30, parameters=parameters, env_template={"TZ": "UTC", "RCON_PASSWORD": "swordfish"},
+        config_id=1,
+        game_id=1,
+        name="Temperate, 1950",
+        image="manman/openttd:14",
+        stop_command="quit",
+        stop_timeout_seconds=30,
+        parameters=parameters,
+        env_template={"TZ": "UTC", "RCON_PASSWORD": "swordfish"},
     )
-    plane.configs[2] = game_configs_pb2.GameConfig(config_id=2, game_id=2, name="Capture the flag", image="manman/teeworlds:0.7")
-    for key, server_id, config_id, port, protocol in ((1, 1, 1, 27001, "TCP"), (2, 1, 2, 27002, "UDP"), (3, 2, 2, 8303, "UDP")):
+    plane.configs[2] = game_configs_pb2.GameConfig(
+        config_id=2, game_id=2, name="Capture the flag", image="manman/teeworlds:0.7"
+    )
+    for key, server_id, config_id, port, protocol in (
+        (1, 1, 1, 27001, "TCP"),
+        (2, 1, 2, 27002, "UDP"),
+        (3, 2, 2, 8303, "UDP"),
+    ):
         plane.deployments[key] = server_game_configs_pb2.ServerGameConfig(
-            server_game_config_id=key, server_id=server_id, game_config_id=config_id,
+            server_game_config_id=key,
+            server_id=server_id,
+            game_config_id=config_id,
             port_bindings=[values_pb2.PortBinding(container_port=3979, host_port=port, protocol=protocol)],
         )
     for key, deployment_id, server_id, status, more in (
-        (1, 1, 1, "crashed", {"exit_code": 139, "status_reason": "signal", "status_message": "signal 11 (SIGSEGV)", "started_at": now - 9000, "ended_at": now - 7300}),
+        (
+            1,
+            1,
+            1,
+            "crashed",
+            {
+                "exit_code": 139,
+                "status_reason": "signal",
+                "status_message": "signal 11 (SIGSEGV)",
+                "started_at": now - 9000,
+                "ended_at": now - 7300,
+            },
+        ),
         (2, 1, 1, "stopped", {"started_at": now - 7000, "ended_at": now - 6000}),
         (3, 2, 1, "completed", {"started_at": now - 90000, "ended_at": now - 88000, "status_reason": "exited"}),
         (4, 1, 1, "running", {"created_at": now - 5405, "started_at": now - 5400, "last_event_at": now - 3}),
@@ -217,7 +254,7 @@ def fill(plane: ControlPlane, now: int) -> None:
 @pytest.fixture
 async def plane() -> AsyncIterator[ControlPlane]:
     plane = ControlPlane()
-    fill(plane, int(_now()))
+    fill(plane, int(clock.now().timestamp()))
     server = grpc.aio.server()
     api_pb2_grpc.add_ManManAPIServicer_to_server(plane, server)
     log_processor_pb2_grpc.add_LogProcessorServicer_to_server(plane, server)
@@ -228,17 +265,15 @@ async def plane() -> AsyncIterator[ControlPlane]:
     await server.stop(0.2)
 
 
-def _now() -> float:
-    from manman import clock
-
-    return clock.now().timestamp()
-
-
 @pytest.fixture
 async def ui(plane: ControlPlane) -> AsyncIterator[app.Running]:
     settings = Settings(
-        host="127.0.0.1", port=0, health_check_host="127.0.0.1", health_check_port=0,
-        control_api_url=f"127.0.0.1:{plane.port}", live_interval_seconds=0.1,  # type: ignore[attr-defined]
+        host="127.0.0.1",
+        port=0,
+        health_check_host="127.0.0.1",
+        health_check_port=0,
+        control_api_url=f"127.0.0.1:{plane.port}",
+        live_interval_seconds=0.1,  # type: ignore[attr-defined]
     )
     async with app.serving(settings) as running:
         yield running
@@ -270,7 +305,7 @@ class Watched:
 
 @pytest.fixture
 async def watched(browser: Browser, ui: app.Running) -> AsyncIterator[Watched]:
-    """A page with scripts; the test fails if the page reported any error."""
+    """Give a page with scripts; the test fails if the page reported any error."""
     context: BrowserContext = await browser.new_context(base_url=ui.url, viewport={"width": 1280, "height": 900})
     context.set_default_timeout(10_000)
     watched = Watched(await context.new_page())
@@ -281,10 +316,8 @@ async def watched(browser: Browser, ui: app.Running) -> AsyncIterator[Watched]:
 
 @pytest.fixture
 async def plain_page(browser: Browser, ui: app.Running) -> AsyncIterator[Page]:
-    """A page without scripts."""
+    """Give a page without scripts."""
     context = await browser.new_context(base_url=ui.url, java_script_enabled=False)
     context.set_default_timeout(10_000)
     yield await context.new_page()
     await context.close()
-
-

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from manman.settings import RpcClientSettings
-
 PAGE_SIZE = 100
 MAX_ROWS = 2000
 MAX_FOLLOWING_S = 24 * 3600.0
@@ -119,7 +117,7 @@ class ApiClient:
                 break
         return found
 
-    async def sessions(  # noqa: PLR0913 - the filters of the RPC
+    async def sessions(
         self,
         *,
         statuses: Sequence[str] = (),

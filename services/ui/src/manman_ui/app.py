@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from starlette.staticfiles import StaticFiles
-
 from manman.health import Health
 from manman.rpc import client
+from starlette.staticfiles import StaticFiles
+
 from manman_ui.api_client import ApiClient
 from manman_ui.live import Live
 from manman_ui.pages import dashboard, deployments, games, hosts, probes, problems, session, sessions
@@ -75,8 +75,9 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
     """Serve the pages while the block runs, and end open streams when it is left."""
     health = Health()
     streams = Streams(settings.max_viewers)
-    async with client.channel_to_api(settings) as channel, health.serve(
-        settings.health_check_host, settings.health_check_port
+    async with (
+        client.channel_to_api(settings) as channel,
+        health.serve(settings.health_check_host, settings.health_check_port),
     ):
         api = ApiClient(channel, settings.api_timeout_seconds)
         health.add("api", api.ping)

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
-
 from manman import clock
 from manman.errors import ManManError
 from manman.rpc.errors import RemoteFailure
+
 from manman_ui.reading import Reading
 
 if TYPE_CHECKING:
@@ -128,7 +128,6 @@ async def _rendered(viewer: Viewer, reading: Reading) -> Fragments:
 def _event(fragments: Fragments) -> str:
     """Return one unnamed event; htmx puts each part where it belongs and keeps what did not change."""
     html = "".join(
-        f'<hx-partial hx-target="#{name}" hx-swap="innerMorph">{body}</hx-partial>'
-        for name, body in fragments.items()
+        f'<hx-partial hx-target="#{name}" hx-swap="innerMorph">{body}</hx-partial>' for name, body in fragments.items()
     )
     return "".join(f"data: {line}\n" for line in html.splitlines()) + "\n"

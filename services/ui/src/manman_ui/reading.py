@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from manman.v1.server_game_configs_pb2 import ServerGameConfig
     from manman.v1.servers_pb2 import Server
     from manman.v1.sessions_pb2 import ListSessionsResponse, Session
+
     from manman_ui.api_client import ApiClient
 
 LIVE = ("pending", "starting", "running", "stopping")
@@ -157,9 +158,7 @@ class Reading:
     async def recently_ended(self, limit: int) -> list[SessionView]:
         """Return the newest sessions that are not live."""
         statuses = ("stopped", "crashed", "completed", "lost")
-        page = await self._once(
-            ("ended", limit), lambda: self.api.sessions(statuses=statuses, page_size=limit)
-        )
+        page = await self._once(("ended", limit), lambda: self.api.sessions(statuses=statuses, page_size=limit))
         return await self._joined(page.sessions)
 
     async def sessions_of(self, *, deployment_id: int = 0, server_id: int = 0, limit: int = 10) -> list[SessionView]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import AliasChoices, Field
-
 from manman.settings import RpcClientSettings, RuntimeSettings
+from pydantic import AliasChoices, Field
 
 
 class Settings(RuntimeSettings, RpcClientSettings):

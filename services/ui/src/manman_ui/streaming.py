@@ -68,9 +68,7 @@ class _EventStream(Response):
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async with asyncio.TaskGroup() as group:
-                background = [
-                    group.create_task(work) for work in ([self._beside] if self._beside is not None else [])
-                ]
+                background = [group.create_task(work) for work in ([self._beside] if self._beside is not None else [])]
                 ends = [
                     group.create_task(self._send_all(send)),
                     group.create_task(_gone(receive)),

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
+from manman import clock
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from manman import clock
 from manman_ui import words
 from manman_ui.reading import Reading
 
@@ -98,6 +98,7 @@ def environment() -> jinja2.Environment:
         label=words.label,
         machine_stamp=words.machine_stamp,
         memory=words.memory,
+        phase=words.phase,
         plural=words.plural,
         reason=words.reason,
         stamp=words.stamp,

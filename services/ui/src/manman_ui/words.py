@@ -26,17 +26,38 @@ TONES = {
 }
 
 REASONS = {
-    "host_unreachable": "The host could not be reached.",
+    "deadline_exceeded": "The host did not take the order in time.",
+    "exited": "The game ended by itself.",
+    "heartbeat_timeout": "The host went silent.",
     "host_offline": "The host went offline.",
     "host_rebooted": "The host restarted and the game did not survive it.",
-    "stop_failed": "The last attempt to stop it failed.",
-    "superseded": "A forced start replaced this session.",
-    "image_pull_failed": "The image could not be pulled.",
-    "out_of_memory": "The game ran out of memory and was ended by the system.",
-    "oom_killed": "The game ran out of memory and was ended by the system.",
-    "deadline_exceeded": "The host did not take the order in time.",
-    "start_timeout": "The game did not start in time.",
+    "host_returned": "The host is back, and the game still runs.",
+    "host_unreachable": "The host could not be reached.",
+    "expired": "The order reached the host too late.",
+    "host_error": "The host met an error of its own.",
+    "image_unavailable": "The image could not be fetched.",
+    "invalid_command": "The host could not make sense of the order.",
     "killed": "It was ended at once, without a grace period.",
+    "not_found": "The host has no such session any more.",
+    "oom": "The game ran out of memory and was ended by the system.",
+    "signal": "The game was ended by a signal.",
+    "start_failed": "The game could not be started.",
+    "stop_failed": "The last attempt to stop it failed.",
+    "stopped": "It was stopped on request.",
+    "superseded": "A forced start replaced this session.",
+    "stop_requested": "It was stopped on request.",
+    "wrapper_failed": "The helper container of the game did not start.",
+    "vanished": "Its container disappeared.",
+}
+
+PHASES = {
+    "pending": "Waiting for the host",
+    "accepted": "Accepted by the host",
+    "pull": "Fetching the image",
+    "config": "Writing the configuration",
+    "create": "Creating the container",
+    "start": "Starting the game",
+    "stopping": "Stopping the game",
 }
 
 
@@ -58,11 +79,16 @@ def duration(seconds: float) -> str:
 
 
 def ago(then: int, now: datetime) -> str:
-    """Return how long ago `then` was, in words."""
+    """Return how long ago `then` was, in its largest unit: `3 s ago`, `2 h ago`."""
     if not then:
         return "never"
-    seconds = now.timestamp() - then
-    return "just now" if seconds < 2 else f"{duration(seconds)} ago"  # noqa: PLR2004 - about now
+    seconds = int(now.timestamp() - then)
+    if seconds < 2:  # noqa: PLR2004 - about now
+        return "just now"
+    for unit_s, name in ((DAY_S, "d"), (HOUR_S, "h"), (MINUTE_S, "min")):
+        if seconds >= unit_s:
+            return f"{seconds // unit_s} {name} ago"
+    return f"{seconds} s ago"
 
 
 def stamp(then: int) -> str:
@@ -88,6 +114,11 @@ def reason(code: str) -> str:
         return REASONS[code]
     text = code.replace("_", " ").strip()
     return text[:1].upper() + text[1:]
+
+
+def phase(code: str) -> str:
+    """Return what a starting or stopping session is busy with; unknown phases are shown as they came."""
+    return PHASES.get(code) or label(code)
 
 
 def label(code: str) -> str:

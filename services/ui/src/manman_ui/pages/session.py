@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Form, Query
-from starlette.requests import Request
+from manman import errors
+from starlette.requests import Request  # noqa: TC002 - FastAPI reads it at run time
 from starlette.responses import PlainTextResponse, Response
 
-from manman import errors
 from manman_ui import console, words
 from manman_ui.web import Page, go_to
 
@@ -66,9 +66,7 @@ def routes(web: Web) -> APIRouter:
     @router.get("/sessions/{session_id}/log.txt")
     async def text(session_id: int) -> Response:
         lines = await console.backlog(web.api, session_id, MAX_LINES_DOWNLOADED)
-        body = "".join(
-            f"{words.stamp(line.timestamp // 1000)}  {line.source:<6}  {line.message}\n" for line in lines
-        )
+        body = "".join(f"{words.stamp(line.timestamp // 1000)}  {line.source:<6}  {line.message}\n" for line in lines)
         return PlainTextResponse(body)
 
     @router.post("/sessions/{session_id}/input")
@@ -87,5 +85,3 @@ def routes(web: Web) -> APIRouter:
         return Response(status_code=204) if with_script else go_to(f"/sessions/{session_id}#console")
 
     return router
-
-

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.requests import Request  # noqa: TC002 - FastAPI reads it at run time
+from starlette.responses import Response  # noqa: TC002 - FastAPI reads it at run time
 
 from manman_ui.web import Page
 
@@ -84,7 +84,7 @@ def routes(web: Web) -> APIRouter:
     router = APIRouter()
 
     @router.get("/sessions")
-    async def sessions(  # noqa: PLR0913 - the query of the address
+    async def sessions(
         request: Request,
         *,
         status: str = "",

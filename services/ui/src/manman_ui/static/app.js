@@ -15,7 +15,25 @@
     return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
   }
 
-  const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  function ago(seconds) {
+    const whole = Math.floor(seconds);
+    if (whole < 2) return "just now";
+    if (whole < 60) return `${whole} s ago`;
+    if (whole < 3600) return `${Math.floor(whole / 60)} min ago`;
+    if (whole < 86400) return `${Math.floor(whole / 3600)} h ago`;
+    return `${Math.floor(whole / 86400)} d ago`;
+  }
+
+  const local = new Intl.DateTimeFormat(undefined, {
+    year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
+  });
+  const thisYear = new Intl.DateTimeFormat(undefined, {
+    month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
+  });
+
+  function moment(date) {
+    return (date.getFullYear() === new Date().getFullYear() ? thisYear : local).format(date);
+  }
 
   function say(element, text) {
     if (element.textContent !== text) element.textContent = text;
@@ -27,11 +45,10 @@
       say(element, duration(at - Number(element.dataset.since)));
     }
     for (const element of document.querySelectorAll("time[data-ago]")) {
-      const seconds = at - Number(element.dataset.ago);
-      say(element, seconds < 2 ? "just now" : `${duration(seconds)} ago`);
+      say(element, ago(at - Number(element.dataset.ago)));
     }
     for (const element of document.querySelectorAll("time[data-moment]")) {
-      say(element, local.format(new Date(Number(element.dataset.moment) * 1000)));
+      say(element, moment(new Date(Number(element.dataset.moment) * 1000)));
     }
   }
 

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+from manman.v1.sessions_pb2 import Session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from conftest import ControlPlane
+    from manman_ui.app import Running
+
+PAGES = {
+    "/": "Dashboard",
+    "/sessions": "Sessions",
+    "/sessions?status=crashed&server_id=1&sgc_id=1": "139",
+    "/sessions/4": "play.example.org",
+    "/sessions/1": "Crashed with exit code 139",
+    "/servers": "borealis",
+    "/servers/1": "27.3.1",
+    "/deployments": "Temperate, 1950",
+    "/deployments/2": "Capture the flag",
+    "/sgc/2": "Capture the flag",
+    "/games": "Teeworlds",
+    "/games/1": "manman/openttd:14",
+    "/games/1/configs/1": "max_clients",
+}
+
+
+@pytest.fixture
+async def web(ui: Running) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=ui.url) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("path", "text"), PAGES.items())
+async def test_every_page_is_whole_html_that_shows_its_subject(web: httpx2.AsyncClient, path: str, text: str) -> None:
+    answer = await web.get(path)
+    assert answer.status_code == 200
+    assert text in answer.text
+    assert answer.text.rstrip().endswith("</html>")
+
+
+async def test_every_answer_forbids_foreign_and_inline_code(web: httpx2.AsyncClient) -> None:
+    answer = await web.get("/")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    for forbidden in (" style=", "onclick", "<script>", "https://cdn"):
+        assert forbidden not in answer.text
+
+
+async def test_text_from_outside_is_escaped(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
+    plane.servers[1].name = "<img src=x onerror=alert(1)>"
+    plane.sessions[1].status_message = "<script>alert(1)</script>"
+    for path in ("/", "/servers", "/servers/1", "/sessions/1", "/deployments"):
+        text = (await web.get(path)).text
+        assert "<img src=x" not in text
+        assert "<script>alert" not in text
+
+
+async def test_a_secret_in_a_config_is_not_shown(web: httpx2.AsyncClient) -> None:
+    answer = await web.get("/games/1/configs/1")
+    assert "RCON_PASSWORD" in answer.text
+    assert "swordfish" not in answer.text
+
+
+async def test_a_session_on_an_offline_host_says_that_its_state_is_the_last_known(
+    web: httpx2.AsyncClient, plane: ControlPlane
+) -> None:
+    plane.sessions[4].server_game_config_id = 3
+    answer = await web.get("/sessions/4")
+    assert "Last known: running" in answer.text
+    assert "4 min ago" in answer.text
+
+
+async def test_an_unknown_thing_is_a_page_with_a_way_out(web: httpx2.AsyncClient) -> None:
+    for path in (
+        "/sessions/99",
+        "/servers/99",
+        "/deployments/99",
+        "/games/99",
+        "/games/2/configs/1",
+        "/nowhere",
+        "/servers/x",
+    ):
+        answer = await web.get(path)
+        assert answer.status_code == 404, path
+        assert "To the dashboard" in answer.text
+
+
+async def test_an_absent_api_is_a_page_that_tries_again_by_itself(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
+    plane.away = True
+    answer = await web.get("/")
+    assert answer.status_code == 503
+    assert 'http-equiv="refresh"' in answer.text
+    assert "Traceback" not in answer.text
+    plane.away = False
+    assert (await web.get("/")).status_code == 200
+
+
+async def test_readiness_follows_the_api_and_liveness_does_not(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
+    assert (await web.get("/readyz")).status_code == 200
+    plane.away = True
+    assert (await web.get("/readyz")).status_code == 503
+    assert (await web.get("/livez")).json() == {"status": "ok"}
+    assert (await web.get("/health")).json() == {"status": "ok"}
+
+
+async def test_starting_leads_to_the_new_session(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
+    answer = await web.post("/deployments/2/start", data={"parameter.max_clients": "8", "parameter.server_name": ""})
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/sessions/5"
+    assert dict(plane.starts[0].parameters) == {"max_clients": "8"}
+    assert not plane.starts[0].force
+
+
+async def test_starting_what_runs_already_warns_and_offers_force(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
+    answer = await web.post("/deployments/1/start")
+    assert answer.status_code == 409
+    assert "OpenTTD is already running" in answer.text
+    assert "Force start" in answer.text
+    forced = await web.post("/deployments/1/start", data={"force": "yes"})
+    assert forced.status_code == 303
+    assert plane.starts[-1].force
+
+
+async def test_stopping_asks_for_good_order_and_force_only_when_said(
+    web: httpx2.AsyncClient, plane: ControlPlane
+) -> None:
+    assert (await web.post("/sessions/4/stop")).headers["location"] == "/sessions/4"
+    assert (await web.post("/sessions/4/stop", data={"force": "yes"})).status_code == 303
+    assert [stop.force for stop in plane.stops] == [False, True]
+
+
+async def test_input_gets_its_newline(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
+    answer = await web.post("/sessions/4/input", data={"input": "say hällo"})
+    assert answer.status_code == 303
+    assert plane.inputs == [(4, "say hällo\n".encode())]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+    ],
+)
+async def test_another_site_can_change_nothing(
+    web: httpx2.AsyncClient, plane: ControlPlane, headers: dict[str, str]
+) -> None:
+    assert (await web.post("/sessions/4/stop", headers=headers)).status_code == 403
+    assert plane.stops == []
+
+
+async def test_our_own_pages_may_post(web: httpx2.AsyncClient, ui: Running) -> None:
+    for headers in ({"sec-fetch-site": "same-origin"}, {"origin": ui.url}):
+        assert (await web.post("/sessions/4/stop", headers=headers)).status_code == 303
+
+
+async def test_a_crashed_session_is_found_by_its_filter_and_nothing_else_is(web: httpx2.AsyncClient) -> None:
+    text = (await web.get("/sessions?status=crashed")).text
+    assert "row-1" in text
+    assert "row-4" not in text
+    assert "No session matches" in (await web.get("/sessions?status=lost")).text
+
+
+async def test_older_sessions_are_on_the_next_page(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
+    for key in range(100, 160):
+        plane.sessions[key] = Session(session_id=key, server_game_config_id=1, server_id=1, status="stopped")
+    first = await web.get("/sessions")
+    assert "Older sessions" in first.text
+    second = await web.get("/sessions?page_token=50")
+    assert 'id="row-4"' in second.text
+    assert "Older sessions" not in second.text
+
+
+async def test_an_empty_platform_tells_what_to_do_next(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
+    for rows in (plane.servers, plane.games, plane.configs, plane.deployments, plane.sessions):
+        rows.clear()
+    assert "No hosts yet" in (await web.get("/")).text
+    assert "Nothing is deployed" in (await web.get("/")).text
+    assert "No games yet" in (await web.get("/games")).text
+
+
+async def test_static_files_are_kept_by_browsers_only_under_their_fingerprint(web: httpx2.AsyncClient) -> None:
+    assert "immutable" in (await web.get("/static/app.js?v=0")).headers["cache-control"]
+    assert (await web.get("/static/app.js")).headers["cache-control"] == "no-cache"
+    assert (await web.get("/static/vendor/htmx/LICENSE")).status_code == 200
