@@ -1,0 +1,112 @@
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from manman.db import transitions
+from manman.db.transitions import Change
+from manman.domain.sessions import Status
+from manman.messages.codec import decode
+from manman.messages.external import SessionEvent
+
+LATER = timedelta(seconds=30)
+
+
+async def move(world: Any, session_id: int, *changes: Change, now: Any = None) -> Any:
+    async with world.uow() as tx:
+        row = await tx.sessions.lock(session_id)
+        for change in changes:
+            await transitions.apply(tx, row, change, now=now or world.now)
+        await tx.commit()
+        return row
+
+
+async def events(world: Any) -> list[SessionEvent]:
+    async with world.uow() as tx:
+        return [decode(SessionEvent, row.body) for row in await tx.outbox.unpublished(limit=100)]
+
+
+@pytest.mark.parametrize(
+    ("status", "key"),
+    [
+        (Status.STARTING, None),
+        (Status.RUNNING, "manman.session.running"),
+        (Status.STOPPING, None),
+        (Status.STOPPED, "manman.session.stopped"),
+        (Status.COMPLETED, "manman.session.stopped"),
+        (Status.CRASHED, "manman.session.crashed"),
+        (Status.LOST, "manman.session.lost"),
+    ],
+)
+async def test_each_state_is_announced_under_its_key_or_not_at_all(world: Any, status: Status, key: str | None) -> None:
+    await move(world, await world.session(), Change(status=status))
+    async with world.uow() as tx:
+        assert [row.routing_key for row in await tx.outbox.unpublished(limit=9)] == ([key] if key else [])
+
+
+async def test_an_event_tells_what_happened_to_what(world: Any) -> None:
+    session_id = await world.session()
+    change = Change(status=Status.CRASHED, reason="oom", message="out of memory", exit_code=137)
+    row = await move(world, session_id, Change(status=Status.RUNNING), change)
+    last = (await events(world))[-1]
+    assert (last.session_id, last.sgc_id, last.server_id) == (session_id, row.sgc_id, world.server_id)
+    assert (last.status, last.previous_status, last.final_status) == ("crashed", "running", "crashed")
+    assert (last.reason, last.message, last.exit_code) == ("oom", "out of memory", 137)
+    assert last.occurred_at == world.now
+
+
+async def test_nothing_is_emitted_when_the_transaction_rolls_back(world: Any) -> None:
+    session_id = await world.session()
+    async with world.uow() as tx:
+        row = await tx.sessions.lock(session_id)
+        await transitions.apply(tx, row, Change(status=Status.RUNNING), now=world.now)
+        await tx.flush()
+    assert await events(world) == []
+    async with world.uow() as tx:
+        assert (await tx.sessions.get(session_id)).status == "pending"
+
+
+async def test_the_start_is_recorded_once_and_the_end_on_leaving_the_live_states(world: Any) -> None:
+    session_id = await world.session()
+    row = await move(world, session_id, Change(status=Status.RUNNING))
+    row = await move(world, session_id, Change(status=Status.STOPPING), now=world.now + LATER)
+    row = await move(world, session_id, Change(status=Status.RUNNING, reason="stop_failed"), now=world.now + LATER)
+    assert (row.started_at, row.ended_at) == (world.now, None)
+    row = await move(world, session_id, Change(status=Status.STOPPED, occurred_at=world.now + 2 * LATER))
+    assert row.ended_at == world.now + 2 * LATER
+
+
+async def test_a_recovery_clears_the_end_and_leaves_a_trace(world: Any) -> None:
+    session_id = await world.session()
+    row = await move(world, session_id, Change(status=Status.LOST, reason="host_offline"))
+    assert (row.ended_at, row.lost_at, row.lost_reason) == (world.now, world.now, "host_offline")
+    row = await move(world, session_id, Change(status=Status.RUNNING), now=world.now + LATER)
+    assert (row.ended_at, row.recovered_at, row.lost_reason) == (None, world.now + LATER, "host_offline")
+    assert (await events(world))[-1].previous_status == "lost"
+
+
+async def test_what_is_not_known_does_not_erase_what_is(world: Any) -> None:
+    session_id = await world.session()
+    boot = uuid4()
+    full = Change(
+        status=Status.RUNNING, container_id="c1", image_digest="sha256:1", host_boot_id=boot, seq=4, exit_code=3
+    )
+    row = await move(world, session_id, full, Change(status=Status.STOPPED))
+    assert (row.container_id, row.image_digest, row.exit_code) == ("c1", "sha256:1", 3)
+    assert (row.host_boot_id, row.last_seq) == (boot, 4)
+
+
+async def test_texts_are_cut_to_what_the_columns_hold(world: Any) -> None:
+    change = Change(status=Status.CRASHED, reason="r" * 500, message="m\x00" * 5000, container_id="c" * 500)
+    row = await move(world, await world.session(), change)
+    assert (len(row.status_reason), len(row.status_message), len(row.container_id)) == (100, 2000, 100)
+
+
+async def test_a_superseded_session_makes_room_for_the_next_in_one_transaction(world: Any) -> None:
+    session_id = await world.session()
+    async with world.uow() as tx:
+        row = await tx.sessions.lock(session_id)
+        await transitions.apply(tx, row, Change(status=Status.STOPPED, reason="superseded"), now=world.now)
+        following = await tx.sessions.add(sgc_id=row.sgc_id, now=world.now)
+        await tx.commit()
+    assert following.status == "pending"
