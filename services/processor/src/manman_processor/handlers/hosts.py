@@ -72,7 +72,9 @@ async def heartbeat_received(tx: Transaction, beat: Heartbeat, *, now: datetime,
     if beat.public_address:
         row.public_address = beat.public_address
     if beat.capabilities is not None:
-        await tx.servers.add_capability(row.server_id, now=now, values=_capability(beat.capabilities))
+        before = (await tx.servers.capabilities([row.server_id])).get(row.server_id)
+        kept = {} if before is None else {"available_ports": before.available_ports}  # only a registration says them
+        await tx.servers.add_capability(row.server_id, now=now, values=_capability(beat.capabilities) | kept)
     if beat.sessions is not None:
         await _reconcile(tx, row.server_id, beat.sessions, now=now, grace_s=grace_s)
     elif returned and beat.session_stats is not None:
@@ -103,9 +105,10 @@ async def _reconcile(
     items = {item.session_id: item for item in inventory}
     for finding in await _findings(tx, server_id, listed, now=now, grace_s=grace_s, lock=True):
         row = await tx.sessions.lock(finding.session_id)
-        FINDINGS.labels(type(finding).__name__.lower()).inc()
-        log.warning("reconciled", server_id=server_id, session_id=row.session_id, was=row.status, finding=str(finding))
-        await _correct(tx, row, finding, items.get(row.session_id), now=now)
+        was = row.status
+        if await _correct(tx, row, finding, items.get(row.session_id), now=now):
+            FINDINGS.labels(type(finding).__name__.lower()).inc()
+            log.warning("reconciled", server_id=server_id, session_id=row.session_id, was=was, finding=str(finding))
 
 
 async def _findings(
@@ -127,10 +130,11 @@ async def _findings(
 
 async def _correct(
     tx: Transaction, row: Session, finding: Finding, item: SessionInventoryItem | None, *, now: datetime
-) -> None:
+) -> bool:
+    """Act on a finding; return False when there is nothing to do yet (the host was told to stop it a moment ago)."""
     match finding:
         case Zombie():
-            await stop_by_force(tx, row, now=now)
+            return await stop_by_force(tx, row, now=now)
         case Move():
             change = Change(status=finding.status, reason=finding.reason)
             if item is not None:
@@ -138,6 +142,7 @@ async def _correct(
             await transitions.apply(tx, row, change, now=now)
         case Missing():
             await transitions.apply(tx, row, Change(status=finding.status, reason=finding.reason), now=now)
+    return True
 
 
 async def _recover_uncounted(tx: Transaction, server_id: int, *, running: int, now: datetime) -> None:
