@@ -81,7 +81,7 @@ def down() -> int:
     services.stop_all({name: services.daemon(home, name, {}) for name in reversed(stack.SERVICES)})
     engine = docker_engine.first_reachable(home)
     if engine is not None:
-        docker_engine.remove_labelled(engine, [f"manman.environment={environment_name()}"])
+        docker_engine.remove_labelled(engine, _labels())
         docker_engine.remove_labelled(engine, containers.labels(home))
     _in_parallel(
         lambda: daemons.end_process(home, rabbitmq.NAME, signal.SIGTERM, 20.0),
@@ -113,8 +113,11 @@ def status() -> int:
 
 def clean() -> int:
     """End everything, then delete databases, images and logs."""
-    down()
     home = main_home()
+    engine = docker_engine.first_reachable(home)
+    down()
+    if engine is not None and docker_engine.answers(engine):
+        docker_engine.remove_labelled(engine, _labels(), volumes=True)
     if _tests_run(home):
         print("tests are running: their folders stay")
         return 1
@@ -179,6 +182,10 @@ def _start_services(home: Home, environments: Mapping[str, Mapping[str, str]]) -
 def _fingerprint(name: str, environment: Mapping[str, str]) -> str:
     text = json.dumps([services.code_hash(name), sorted(environment.items())])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _labels() -> list[str]:
+    return [f"manman.environment={environment_name()}"]
 
 
 def _tests_run(home: Home) -> bool:

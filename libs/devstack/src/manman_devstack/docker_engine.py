@@ -93,8 +93,8 @@ def answers(address: str) -> bool:
         return False
 
 
-def remove_labelled(address: str, labels: Iterable[str]) -> None:
-    """Remove the containers, networks and named volumes that carry all these labels (`key=value`)."""
+def remove_labelled(address: str, labels: Iterable[str], *, volumes: bool = False) -> None:
+    """Remove the containers and networks, and if asked the named volumes, that carry all these labels (`key=value`)."""
     client = docker.DockerClient(base_url=address, timeout=120)
     filters: dict[str, str | list[str] | bool] = {"label": list(labels)}
     try:
@@ -104,7 +104,7 @@ def remove_labelled(address: str, labels: Iterable[str]) -> None:
         for network in client.networks.list(filters=filters):
             with contextlib.suppress(docker.errors.NotFound):
                 network.remove()
-        for volume in client.volumes.list(filters=filters):
+        for volume in client.volumes.list(filters=filters) if volumes else ():
             with contextlib.suppress(docker.errors.NotFound):
                 volume.remove(force=True)
     finally:

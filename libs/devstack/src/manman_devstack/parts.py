@@ -148,7 +148,7 @@ def end_run(home: Home) -> None:
 def _remove_containers(home: Home) -> None:
     engine = docker_engine.first_reachable(homes.main_home())
     if engine is not None:
-        docker_engine.remove_labelled(engine, containers.labels(home))
+        docker_engine.remove_labelled(engine, containers.labels(home), volumes=True)
 
 
 def _pulls(engine: str | None, image: str) -> bool:

@@ -179,5 +179,5 @@ class Platform:
 
     def _clean(self) -> None:
         if "host" in self._daemons:
-            docker_engine.remove_labelled(self.docker_host, self.labels)
+            docker_engine.remove_labelled(self.docker_host, self.labels, volumes=True)
         self._borrowed.close()
