@@ -86,6 +86,15 @@ async def test_a_connection_that_breaks_is_unavailable_and_the_next_one_works(uo
         assert await tx.games.list() == []
 
 
+async def test_connections_that_died_while_idle_are_replaced_unnoticed(uow: Any, database_url: str) -> None:
+    async with uow() as first, uow() as second:
+        await first.games.list()
+        await second.games.list()
+    _end_other_connections(database_url)
+    async with uow() as first, uow() as second:
+        assert await first.games.list() == await second.games.list() == []
+
+
 async def test_a_busy_pool_is_unavailable(database_url: str) -> None:
     settings = DatabaseSettings(
         pg_database_url=SecretStr(database_url), db_pool_size=1, db_pool_overflow=0, db_pool_timeout_seconds=0.1

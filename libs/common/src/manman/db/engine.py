@@ -65,4 +65,6 @@ async def ping(engine: AsyncEngine) -> None:
 
 
 def _translate(context: ExceptionContext) -> BaseException | None:
+    if context.is_pre_ping:  # the pool itself replaces a connection that died while idle
+        return None
     return translate(context.original_exception)
