@@ -41,7 +41,8 @@ EVENTS_S = 15.0
 
 MESSAGE = "hello from ManMan"
 KILLED_EXIT_CODE = 128 + 9
-WORLD_IS_THERE = ("starting game", "loading the saved world")
+LISTENS = "Network revision name"
+MAKES_WORLD, WORLD_IS_MADE = "making a new world", "starting game"
 SHOWN_LINES = 4
 
 
@@ -184,7 +185,9 @@ class Story:
         session_id = session["session_id"]
         async with follow(rest, session_id) as tail:
             with screen.step("Read the game's own log, streamed through the broker"):
-                await tail.wait_for(*WORLD_IS_THERE, timeout_s=LOG_S)
+                await tail.wait_for(LISTENS, timeout_s=LOG_S)
+                if MAKES_WORLD in tail.lines:
+                    await tail.wait_for(WORLD_IS_MADE, timeout_s=LOG_S)
                 self._quote(tail)
             with screen.step("Ask the game itself, as a player's client does"):
                 await self._probe(deployment)

@@ -94,8 +94,8 @@ class LogTail:
         self._trouble = "no line came"
         self.lines: list[str] = []
 
-    async def wait_for(self, *texts: str, timeout_s: float, after: int = 0) -> str:
-        """Return the first line, from number `after` on, that holds one of `texts`.
+    async def wait_for(self, text: str, *, timeout_s: float, after: int = 0) -> str:
+        """Return the first line, from number `after` on, that holds `text`.
 
         Raises:
             DemoError: there is none within `timeout_s`; it shows the last lines.
@@ -104,12 +104,11 @@ class LogTail:
             async with asyncio.timeout(timeout_s), self._more:
                 while True:
                     for line in self.lines[after:]:
-                        if any(text in line for text in texts):
+                        if text in line:
                             return line
                     await self._more.wait()
         except TimeoutError:
-            wanted = " or ".join(f'"{text}"' for text in texts)
-            raise DemoError(f"waited {timeout_s:.0f} s for {wanted} in the game's log", self.last_lines()) from None
+            raise DemoError(f'waited {timeout_s:.0f} s for "{text}" in the game\'s log', self.last_lines()) from None
 
     def last_lines(self) -> list[str]:
         """Return the last lines, or why there are none, for the end of a failure."""
