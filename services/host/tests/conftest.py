@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from manman.messages.body import Body
+    from manman_devstack.rabbitmq import PrivateRabbitmq
 
 PROCESS = Path(__file__).with_name("host_process.py")
 ECHO = 'echo ready; while read line; do echo got $line; [ "$line" = quit ] && exit 0; done'
@@ -210,6 +211,27 @@ async def world(amqp_url: str, docker_host: str, engine: docker.DockerClient, ga
 @pytest.fixture
 async def host(world: World) -> AsyncIterator[HostProcess]:
     process = HostProcess(world)
+    await process.start()
+    yield process
+    await process.end()
+
+
+@pytest.fixture
+async def fragile_world(
+    private_rabbitmq: PrivateRabbitmq, docker_host: str, engine: docker.DockerClient, game_image: str
+) -> AsyncIterator[World]:
+    """Make a world whose broker is this test's alone, to be killed."""
+    world = World(private_rabbitmq.url, docker_host, engine, game_image)
+    try:
+        async with world.listening():
+            yield world
+    finally:
+        world.remove_everything()
+
+
+@pytest.fixture
+async def fragile_host(fragile_world: World) -> AsyncIterator[HostProcess]:
+    process = HostProcess(fragile_world)
     await process.start()
     yield process
     await process.end()

@@ -1,0 +1,37 @@
+"""A broker that is killed under a running session: nothing is lost, everything is told afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from manman_devstack.eventually import eventually
+
+if TYPE_CHECKING:
+    from conftest import World
+    from manman_devstack.rabbitmq import PrivateRabbitmq
+
+COUNT = "i=0; while read go; do for n in $(seq 1 $go); do i=$((i+1)); echo line $i; done; [ $go = 7 ] && exit 7; done"
+
+
+@pytest.mark.usefixtures("fragile_host")
+async def test_lines_and_the_end_that_come_while_the_broker_is_dead_are_told_when_it_is_back(
+    fragile_world: World, private_rabbitmq: PrivateRabbitmq
+) -> None:
+    world = fragile_world
+    await world.start(script=COUNT)
+    await world.reported("running")
+    await world.type("20\n")
+    await world.lines_until("line 20")
+    private_rabbitmq.kill()
+    stdin = world.game().attach_socket(params={"stdin": 1, "stream": 1})
+    stdin._sock.sendall(b"500\n7\n")
+    await eventually(lambda: world.game().status == "exited")
+    stdin._sock.close()
+    stdin.close()
+    private_rabbitmq.start()
+    crashed = await world.reported("crashed", timeout_s=60)
+    assert (crashed.exit_code, crashed.reason) == (7, "exited")
+    lines = [line for line in await world.lines_until("line 527") if line.source == "stdout"]
+    assert sorted({line.seq for line in lines}) == list(range(1, 528))
+    await world.clean()
