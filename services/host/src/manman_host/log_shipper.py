@@ -104,7 +104,8 @@ class LogShipper:
 
     async def _take(self, chunk: pb.StreamOutputResponse, last: int, container_id: str) -> None:
         own = chunk.skipped_lines > 0
-        missing = 0 if own and chunk.data else chunk.seq - last - 1 + (not chunk.data)
+        gap = own and not chunk.data
+        missing = 0 if own and chunk.data else chunk.seq - last - 1 + gap
         if missing > 0:
             await self._put(
                 LogLine(
@@ -114,7 +115,7 @@ class LogShipper:
                     message=f"[manman] {missing} lines are missing here: they came while this host was away",
                 )
             )
-        if own and not chunk.data:
+        if gap:
             return
         await self._put(
             LogLine(
