@@ -139,4 +139,4 @@ async def _now(tx: Any) -> Any:
 def test_every_status_of_the_domain_is_allowed_by_the_schema() -> None:
     check = next(rule for rule in Session.__table__.constraints if str(rule.name) == "ck_sessions_status")
     for status in ("pending", "starting", "running", "stopping", "stopped", "crashed", "completed", "lost"):
-        assert f"'{status}'" in str(check.sqltext)  # type: ignore[attr-defined]
+        assert f"'{status}'" in str(check.sqltext)
