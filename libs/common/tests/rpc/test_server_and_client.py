@@ -42,7 +42,7 @@ class Api(api_pb2_grpc.ManManAPIServicer):
         self.seen: dict[str, Any] = {}
         self.held = asyncio.Event()
 
-    async def GetServer(self, request: servers_pb2.GetServerRequest, context: object) -> servers_pb2.GetServerResponse:  # noqa: ARG002, N802 - gRPC's signature
+    async def GetServer(self, request: servers_pb2.GetServerRequest, context: object) -> servers_pb2.GetServerResponse:
         self.seen = {
             "request_id": current_request_id(),
             "caller": current_caller(),
@@ -52,7 +52,7 @@ class Api(api_pb2_grpc.ManManAPIServicer):
             raise self.raises
         return servers_pb2.GetServerResponse(server=servers_pb2.Server(server_id=request.server_id, name="one"))
 
-    async def ListServers(self, request: object, context: object) -> servers_pb2.ListServersResponse:  # noqa: ARG002, N802 - gRPC's signature
+    async def ListServers(self, request: object, context: object) -> servers_pb2.ListServersResponse:
         await self.held.wait()
         return servers_pb2.ListServersResponse()
 
@@ -65,10 +65,10 @@ class Logs(log_processor_pb2_grpc.LogProcessorServicer):
         self.open = 0
         self.ends = True
 
-    async def StreamSessionLogs(  # noqa: N802 - gRPC's signature
+    async def StreamSessionLogs(
         self,
         request: logs_pb2.StreamSessionLogsRequest,
-        context: object,  # noqa: ARG002 - gRPC's signature
+        context: object,
     ) -> AsyncIterator[logs_pb2.LogMessage]:
         if request.session_id == 404:
             raise errors.NotFound("session", 404)

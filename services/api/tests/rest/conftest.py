@@ -45,50 +45,50 @@ class Api(api_pb2_grpc.ManManAPIServicer):
         if self.raises is not None:
             raise self.raises
 
-    async def GetServer(self, request: servers_pb2.GetServerRequest, context: object) -> servers_pb2.GetServerResponse:  # noqa: ARG002, N802 - gRPC's signature
+    async def GetServer(self, request: servers_pb2.GetServerRequest, context: object) -> servers_pb2.GetServerResponse:
         self._take(request)
         return servers_pb2.GetServerResponse(server=servers_pb2.Server(server_id=request.server_id, name="Höst"))
 
-    async def UpdateServer(self, request: Message, context: object) -> servers_pb2.UpdateServerResponse:  # noqa: ARG002, N802 - gRPC's signature
+    async def UpdateServer(self, request: Message, context: object) -> servers_pb2.UpdateServerResponse:
         self._take(request)
         return servers_pb2.UpdateServerResponse()
 
-    async def DeleteServer(self, request: Message, context: object) -> servers_pb2.DeleteServerResponse:  # noqa: ARG002, N802 - gRPC's signature
+    async def DeleteServer(self, request: Message, context: object) -> servers_pb2.DeleteServerResponse:
         self._take(request)
         return servers_pb2.DeleteServerResponse()
 
-    async def RegisterServer(self, request: Message, context: object) -> servers_pb2.RegisterServerResponse:  # noqa: ARG002, N802 - gRPC's signature
+    async def RegisterServer(self, request: Message, context: object) -> servers_pb2.RegisterServerResponse:
         self._take(request)
         return servers_pb2.RegisterServerResponse(server_id=2**53 + 1)
 
-    async def CreateGameConfig(self, request: Message, context: object) -> game_configs_pb2.CreateGameConfigResponse:  # noqa: ARG002, N802 - gRPC's signature
+    async def CreateGameConfig(self, request: Message, context: object) -> game_configs_pb2.CreateGameConfigResponse:
         self._take(request)
         return game_configs_pb2.CreateGameConfigResponse()
 
-    async def ListSessions(self, request: Message, context: object) -> sessions_pb2.ListSessionsResponse:  # noqa: ARG002, N802 - gRPC's signature
+    async def ListSessions(self, request: Message, context: object) -> sessions_pb2.ListSessionsResponse:
         self._take(request)
         return sessions_pb2.ListSessionsResponse(sessions=[sessions_pb2.Session(session_id=1)])
 
-    async def StopSession(self, request: Message, context: object) -> sessions_pb2.StopSessionResponse:  # noqa: ARG002, N802 - gRPC's signature
+    async def StopSession(self, request: Message, context: object) -> sessions_pb2.StopSessionResponse:
         self._take(request)
         return sessions_pb2.StopSessionResponse()
 
-    async def SendInput(self, request: Message, context: object) -> sessions_pb2.SendInputResponse:  # noqa: ARG002, N802 - gRPC's signature
+    async def SendInput(self, request: Message, context: object) -> sessions_pb2.SendInputResponse:
         self._take(request)
         return sessions_pb2.SendInputResponse()
 
-    async def ListConfigurationPatches(  # noqa: N802 - gRPC's signature
+    async def ListConfigurationPatches(
         self,
         request: Message,
-        context: object,  # noqa: ARG002 - gRPC's signature
+        context: object,
     ) -> configuration_pb2.ListConfigurationPatchesResponse:
         self._take(request)
         return configuration_pb2.ListConfigurationPatchesResponse()
 
-    async def UpdateActionDefinition(  # noqa: N802 - gRPC's signature
+    async def UpdateActionDefinition(
         self,
         request: Message,
-        context: object,  # noqa: ARG002 - gRPC's signature
+        context: object,
     ) -> actions_pb2.UpdateActionDefinitionResponse:
         self._take(request)
         return actions_pb2.UpdateActionDefinitionResponse(success=True)
@@ -103,10 +103,10 @@ class Logs(log_processor_pb2_grpc.LogProcessorServicer):
         self.raises: Exception | None = None
         self.open = 0
 
-    async def StreamSessionLogs(  # noqa: N802 - gRPC's signature
+    async def StreamSessionLogs(
         self,
         request: logs_pb2.StreamSessionLogsRequest,
-        context: object,  # noqa: ARG002 - gRPC's signature
+        context: object,
     ) -> AsyncIterator[logs_pb2.LogMessage]:
         if request.session_id == 404:
             raise errors.NotFound("session", 404)
