@@ -134,12 +134,13 @@ def _start_infrastructure(home: Home) -> stack.Infrastructure:
     with ThreadPoolExecutor(max_workers=6) as pool:
         engine = docker_engine.ensure(home)
         store = pool.submit(_object_store, home)
-        built = pool.submit(_build_images, engine.address)
         parts.install_programs()
+        built = [pool.submit(images.ensure_wrapper, engine.address), pool.submit(_build_games, engine.address)]
         database = pool.submit(_database, home)
         broker = pool.submit(parts.rabbitmq, home)
         found = stack.Infrastructure(database.result(), broker.result().url, store.result(), engine.address)
-        built.result()
+        for image in built:
+            image.result()
     return found
 
 
@@ -159,8 +160,7 @@ def _object_store(home: Home) -> object_store.ObjectStore:
     return store
 
 
-def _build_images(address: str) -> None:
-    images.ensure_wrapper(address)
+def _build_games(address: str) -> None:
     for name in images.game_names():
         images.ensure_game(address, name)
 

@@ -42,7 +42,7 @@ def connect(address: str) -> docker.DockerClient:
 
 def ensure_wrapper(address: str) -> str:
     """Build the wrapper's image unless it is current; return its name."""
-    with _client(address) as client:
+    with _client(address, WRAPPER) as client:
         wanted = content_hash(REPOSITORY, _WRAPPER_INPUTS)
         if debian_base.label(client, WRAPPER, _LABEL) != wanted:
             ensure_base(client, debian_base.PYTHON)
@@ -58,7 +58,7 @@ def ensure_game(address: str, name: str) -> str:
 
 def ensure_image(address: str, folder: Path, tag: str) -> str:
     """Build the Dockerfile in that folder, which stands on Debian, unless the image is current; return its name."""
-    with _client(address) as client:
+    with _client(address, tag) as client:
         wanted = content_hash(folder, ["."])
         if debian_base.label(client, tag, _LABEL) != wanted:
             ensure_base(client, debian_base.DEBIAN)
@@ -74,15 +74,16 @@ def game_names() -> list[str]:
 
 def ensure_base(client: docker.DockerClient, name: str) -> None:
     """Have a base image: the one that is there, else a pulled one, else one made from Debian packages."""
-    if debian_base.image_exists(client, name) or debian_base.pull(client, name):
-        return
-    if name == debian_base.PYTHON:
-        ensure_base(client, debian_base.DEBIAN)
-        print(f"no registry: making {name} from Debian packages (about 15 s)", flush=True)
-        debian_base.make_python(client)
-    else:
-        print(f"no registry: making {name} from Debian packages (about 20 s)", flush=True)
-        debian_base.make_debian(client)
+    with _one_at_a_time(name):
+        if debian_base.image_exists(client, name) or debian_base.pull(client, name):
+            return
+        if name == debian_base.PYTHON:
+            ensure_base(client, debian_base.DEBIAN)
+            print(f"no registry: making {name} from Debian packages (about 15 s)", flush=True)
+            debian_base.make_python(client)
+        else:
+            print(f"no registry: making {name} from Debian packages (about 20 s)", flush=True)
+            debian_base.make_debian(client)
 
 
 def content_hash(folder: Path, names: Sequence[str]) -> str:
@@ -117,13 +118,19 @@ def _build(client: docker.DockerClient, folder: Path, tag: str, inputs: str, arg
 
 
 @contextmanager
-def _client(address: str) -> Iterator[docker.DockerClient]:
-    """Give a client; only one process of this checkout builds at a time."""
-    home = main_home()
+def _client(address: str, image: str) -> Iterator[docker.DockerClient]:
+    """Give a client, while nobody else of this checkout builds that image."""
     client = connect(address)
-    with (home.run / "images.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
+    try:
+        with _one_at_a_time(image):
             yield client
-        finally:
-            client.close()
+    finally:
+        client.close()
+
+
+@contextmanager
+def _one_at_a_time(image: str) -> Iterator[None]:
+    name = image.replace(":", "-").replace("/", "-")
+    with (main_home().run / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
