@@ -7,6 +7,7 @@ import re
 
 import pytest
 from manman_devstack.demo.addresses import Addresses
+from manman_devstack.demo.rest import Rest
 from manman_devstack.demo.screen import Screen
 from manman_devstack.demo.story import Story
 from manman_devstack.platform import Platform
@@ -28,12 +29,21 @@ async def perform(platform: Platform) -> str:
     return out.getvalue()
 
 
+async def log_of(platform: Platform, session_id: str) -> list[str]:
+    """Return every line of an ended session's log."""
+    async with Rest(platform.rest) as rest, rest.events(f"/v1/sessions/{session_id}/logs:stream") as events:
+        return [event.get("message", "") async for event in events]
+
+
 @pytest.mark.timeout(300)
 async def test_the_demo_plays_a_real_game_through_the_whole_platform_twice() -> None:
     async with Platform() as platform:
         first = await perform(platform)
         second = await perform(platform)
+        lines = await log_of(platform, session_id="1")
 
+    assert 'use "help" for more information.' in lines
+    assert not [line for line in lines if line.startswith("[manman]") and "missing" in line]
     for told in (first, second):
         assert len(re.findall(r"^ ?\d+  \S", told, re.MULTILINE)) == STEPS, told
         assert '"ManMan demo", OpenTTD 13' in told
