@@ -135,12 +135,13 @@ def _start_infrastructure(home: Home) -> stack.Infrastructure:
         engine = docker_engine.ensure(home)
         store = pool.submit(_object_store, home)
         parts.install_programs()
-        built = [pool.submit(images.ensure_wrapper, engine.address), pool.submit(_build_games, engine.address)]
+        wrapper = pool.submit(images.ensure_wrapper, engine.address)
+        games = pool.submit(_build_games, engine.address)
         database = pool.submit(_database, home)
         broker = pool.submit(parts.rabbitmq, home)
         found = stack.Infrastructure(database.result(), broker.result().url, store.result(), engine.address)
-        for image in built:
-            image.result()
+        wrapper.result()
+        games.result()
     return found
 
 
