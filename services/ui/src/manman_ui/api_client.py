@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
+from manman.errors import Unavailable
 from manman.rpc import client
 from manman.v1 import (
     game_configs_pb2,
@@ -22,12 +23,13 @@ from manman.v1.api_pb2_grpc import ManManAPIStub
 from manman.v1.log_processor_pb2_grpc import LogProcessorStub
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 
     import grpc
 
 PAGE_SIZE = 100
 MAX_ROWS = 2000
+_TRANSPORT_WORDS = "failed to connect"
 MAX_FOLLOWING_S = 24 * 3600.0
 """A log stream is opened anew after this long; the viewer resumes where it was."""
 
@@ -46,7 +48,8 @@ class ApiClient:
     async def _call(
         self, method: grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT], request: RequestT
     ) -> ResponseT:
-        return await client.call(method, request, timeout_s=self._timeout_s)
+        with _in_plain_words():
+            return await client.call(method, request, timeout_s=self._timeout_s)
 
     async def ping(self) -> None:
         """Ask for next to nothing, to learn whether the API answers."""
@@ -165,5 +168,17 @@ class ApiClient:
         """Open a session's log after a sequence number: what is kept, then what comes, until the session ends."""
         request = logs_pb2.StreamSessionLogsRequest(session_id=session_id, after_sequence_number=after)
         lines = client.stream(self._logs.StreamSessionLogs, request, timeout_s=MAX_FOLLOWING_S)
-        async with contextlib.aclosing(lines):
-            yield lines
+        with _in_plain_words():
+            async with contextlib.aclosing(lines):
+                yield lines
+
+
+@contextlib.contextmanager
+def _in_plain_words() -> Iterator[None]:
+    """Say "unreachable" once and plainly: the transport's own words are long and name inner addresses."""
+    try:
+        yield
+    except Unavailable as error:
+        if _TRANSPORT_WORDS in str(error):
+            raise Unavailable("the API cannot be reached") from error
+        raise

@@ -51,7 +51,7 @@ class _Assets(StaticFiles):
 
 def build(web: Web, health: Health) -> FastAPI:
     """Return the web application around its parts."""
-    app = FastAPI(title="ManMan", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="ManMan", docs_url=None, redoc_url=None, openapi_url=None, max_body_size=MAX_FORM_BYTES)
     app.add_middleware(Guard)
     app.mount("/static", _Assets(directory=STATIC), name="static")
     for module in (dashboard, sessions, session, hosts, deployments, games):

@@ -19,6 +19,8 @@ import structlog
 from manman.errors import ManManError, NotFound
 from manman.rpc.errors import RemoteFailure
 
+from manman_ui.reading import LIVE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
@@ -94,18 +96,28 @@ def named_event(name: str, text: str) -> str:
 async def read(api: ApiClient, session_id: int, after: int, waiting: Waiting) -> None:
     """Fill `waiting` with the session's log after line number `after`, and end it with how the log ended."""
     try:
-        async with api.log(session_id, after) as lines:
-            async for line in lines:
-                waiting.put(line)
-        waiting.end(named_event("ended", "End of the log."))
-    except NotFound:
-        waiting.end(named_event("ended", "The log of this session is not kept any more."))
+        waiting.end(await _read_to_the_end(api, session_id, after, waiting))
     except ManManError as error:
         log.info("log_stream_failed", session_id=session_id, error=str(error))
         waiting.end(named_event("trouble", str(error)))
     except RemoteFailure as error:
         log.warning("log_stream_failed", session_id=session_id, error=str(error))
         waiting.end(named_event("trouble", "The log service met an error of its own."))
+
+
+async def _read_to_the_end(api: ApiClient, session_id: int, after: int, waiting: Waiting) -> str:
+    """Return the event that says how the log ended; a live session's log has not, so the browser comes again."""
+    words = "End of the log."
+    try:
+        async with api.log(session_id, after) as lines:
+            async for line in lines:
+                waiting.put(line)
+    except NotFound:
+        words = "The log of this session is not kept any more."
+    session = await api.session(session_id)
+    if session.status in LIVE:
+        return named_event("trouble", "The log was interrupted.")
+    return named_event("ended", words)
 
 
 async def backlog(api: ApiClient, session_id: int, limit: int) -> list[LogMessage]:

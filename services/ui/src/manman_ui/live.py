@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from manman import clock
-from manman.errors import ManManError
+from manman.errors import ManManError, NotFound
 from manman.rpc.errors import RemoteFailure
 
 from manman_ui.reading import Reading
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 KEEP_ALIVE_S = 15.0
 NOTE = "notice"
 """Id of the element, on every page, that says when the state shown is old."""
+
+AWAY = '<p class="note note-warn">The control plane does not answer. You see the last known state.</p>'
+GONE = '<p class="note note-warn">What this page shows was deleted. You see its last known state.</p>'
 
 _TIME_TEXT = re.compile(r"(<time\b[^>]*>)[^<]*")
 
@@ -67,6 +70,7 @@ class Live:
         self._interval_s = interval_s
         self._viewers: set[Viewer] = set()
         self._watched = asyncio.Event()
+        self._in_trouble = False
 
     @property
     def viewers(self) -> int:
@@ -111,18 +115,23 @@ class Live:
         rendered: dict[str, Fragments] = {}
         for viewer in list(self._viewers):
             if viewer.path not in rendered:
-                rendered[viewer.path] = await _rendered(viewer, reading)
+                rendered[viewer.path] = await self._rendered(viewer, reading)
             viewer.offer(rendered[viewer.path])
 
-
-async def _rendered(viewer: Viewer, reading: Reading) -> Fragments:
-    try:
-        return {NOTE: "", **await viewer.render(reading)}
-    except ManManError as error:
-        log.info("look_failed", path=viewer.path, error=str(error))
-    except RemoteFailure as error:
-        log.warning("look_failed", path=viewer.path, error=str(error))
-    return {NOTE: '<p class="note note-warn">The control plane does not answer. You see the last known state.</p>'}
+    async def _rendered(self, viewer: Viewer, reading: Reading) -> Fragments:
+        try:
+            fragments = {NOTE: "", **await viewer.render(reading)}
+        except NotFound:
+            return {NOTE: GONE}
+        except (ManManError, RemoteFailure) as error:
+            if not self._in_trouble:
+                log.warning("looks_fail", path=viewer.path, error=str(error))
+            self._in_trouble = True
+            return {NOTE: AWAY}
+        if self._in_trouble:
+            log.info("looks_work_again")
+        self._in_trouble = False
+        return fragments
 
 
 def _event(fragments: Fragments) -> str:

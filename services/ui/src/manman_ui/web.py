@@ -60,7 +60,7 @@ class Web:
                 context = {**await page.context(reading), "now": reading.now}
                 return {name: self.render(template, context) for name, template in page.fragments.items()}
 
-            address = f"{request.url.path}?{request.url.query}"
+            address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             return self.streams.respond(self.live.follow(address, render))
         reading = Reading(self.api, clock.now())
         context = {**await page.context(reading), "now": reading.now, "follows": bool(page.fragments)}

@@ -101,6 +101,8 @@
   document.addEventListener("htmx:after:swap", () => {
     showScriptedParts();
     turnClocks();
+    if (document.querySelector("#notice .note")) pulse("off", "Waiting");
+    else if (document.getElementById("pulse")?.dataset.state === "off") pulse("on", "Live");
   });
 
   document.addEventListener("click", (event) => {

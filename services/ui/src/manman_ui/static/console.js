@@ -29,6 +29,7 @@
   function say(kind, text) {
     state.dataset.state = kind;
     state.textContent = text;
+    state.title = "";
   }
 
   // ---- Lines
@@ -114,7 +115,10 @@
       say("ended", "ended");
       lock();
     });
-    source.addEventListener("trouble", (event) => say("off", JSON.parse(event.data)));
+    source.addEventListener("trouble", (event) => {
+      say("off", "reconnecting");
+      state.title = JSON.parse(event.data);
+    });
     source.addEventListener("error", () => {
       close();
       if (ended) return;
