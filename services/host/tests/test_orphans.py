@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,3 +139,13 @@ async def test_the_environments_without_a_name_and_with_one_are_apart(world: Wor
     assert await sweep(nameless) == 0
     left.reload()
     assert left.status == "running"
+
+
+async def test_a_session_folder_without_containers_is_removed_after_the_grace(world: World, parts: Parts) -> None:
+    old, young = parts.data.session(5).inner, parts.data.session(6).inner
+    for folder in (old, young):
+        folder.mkdir()
+    os.utime(old, (CREATED.timestamp(), CREATED.timestamp()))
+    (world.folder / f"sgc-{world.environment}-41").mkdir()
+    assert await sweep(parts) == 1
+    assert sorted(path.name for path in world.folder.iterdir()) == sorted([young.name, f"sgc-{world.environment}-41"])

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from manman.errors import Conflict
 from manman_wrapper.docker_game import DockerGame
+from manman_wrapper.log_reader import Limits
 from manman_wrapper.state import StateFile
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
     import docker
     from manman_wrapper.docker_http import DockerHttp
-    from manman_wrapper.log_reader import Limits
     from manman_wrapper.output import Line
 
 ECHO = 'echo ready; while read line; do echo got $line; [ "$line" = quit ] && exit 0; done'
@@ -173,8 +173,11 @@ async def test_a_taken_port_is_refused_and_leaves_no_container(
     assert [found.name for found in engine.containers.list(all=True, filters={"name": name})] == [f"{name}-other"]
 
 
-async def test_a_flood_never_stops_the_game_and_every_line_is_counted(make: Any, name: str, image: str) -> None:
-    async with make() as game:
+async def test_a_flood_never_stops_the_game_and_every_line_is_counted(
+    docker_http: DockerHttp, folder: Path, name: str, image: str
+) -> None:
+    limits = Limits(lines_per_second=1000, tail_lines=200_000, tail_bytes=100_000_000)
+    async with DockerGame(docker_http, StateFile(folder / "state.json", 7), limits) as game:
         await game.start(name, request(image, "seq 1 100000; echo done"))
         await until_status(game, "stopped")
         lines = game.output.tail.after(0, 200_000)

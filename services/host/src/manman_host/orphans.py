@@ -7,6 +7,8 @@ removed.
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,7 +20,7 @@ from manman.v1 import api_pb2_grpc, sessions_pb2
 from manman_host.container_spec import base_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime, timedelta
 
     import grpc
@@ -56,27 +58,37 @@ async def sweep_orphans(
     now: datetime,
     dry_run: bool,
 ) -> int:
-    """Remove orphaned games, wrappers and networks; return how many. With `dry_run` they are only named in the log."""
-    labels = base_labels(parts.identity)
+    """Remove orphaned games, wrappers, networks and session folders; return how many. `dry_run` only names them."""
     removed = 0
-
-    async def is_orphan(session_id: int, created_at: datetime | None) -> bool:
-        if session_id in known or not session_id or created_at is None or now - created_at < grace:
-            return False
-        return not await may_run(session_id)
-
-    for container in await parts.engine.find(labels, kinds=("wrapper", "game")):
-        if not await is_orphan(container.session_id, container.created_at):
+    async for name, session_id, remove in _suspects(parts, now - grace):
+        if session_id in known or await may_run(session_id):
             continue
-        log.warning("orphan", container=container.name, session_id=container.session_id, removed=not dry_run)
+        log.warning("orphan", name=name, session_id=session_id, removed=not dry_run)
         if not dry_run:
-            await parts.engine.remove_container(container.id, stop_timeout_s=STOP_TIMEOUT_S)
-            removed += 1
-    for network in await parts.engine.find_networks(labels):
-        if network.in_use or not await is_orphan(network.session_id, network.created_at):
-            continue
-        log.warning("orphan", network=network.name, session_id=network.session_id, removed=not dry_run)
-        if not dry_run:
-            await parts.engine.remove_network(network.name)
+            await remove()
             removed += 1
     return removed
+
+
+async def _suspects(parts: Parts, before: datetime) -> AsyncIterator[tuple[str, int, Callable[[], Awaitable[object]]]]:
+    """Yield the name, the session and the removal of everything of ours that was made before then."""
+    labels, engine = base_labels(parts.identity), parts.engine
+    containers = await engine.find(labels, kinds=("wrapper", "game"))
+    for found in containers:
+        if found.session_id and _is_older(found.created_at, before):
+            yield (
+                found.name,
+                found.session_id,
+                functools.partial(engine.remove_container, found.id, stop_timeout_s=STOP_TIMEOUT_S),
+            )
+    for network in await engine.find_networks(labels):
+        if network.session_id and not network.in_use and _is_older(network.created_at, before):
+            yield network.name, network.session_id, functools.partial(engine.remove_network, network.name)
+    with_containers = {found.session_id for found in containers}
+    for session_id, folder in await asyncio.to_thread(parts.data.forgotten, before):
+        if session_id not in with_containers:
+            yield str(folder.inner), session_id, functools.partial(asyncio.to_thread, folder.remove)
+
+
+def _is_older(created_at: datetime | None, before: datetime) -> bool:
+    return created_at is not None and created_at < before

@@ -15,11 +15,14 @@ import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
-from manman.errors import Invalid, Problem
 from manman.messages.commands import StartSession
 
 if TYPE_CHECKING:
     from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 SOCKET_NAME = "w.sock"
 SOCKET_PATH_LIMIT = 107
@@ -44,14 +47,10 @@ class DataFolder:
     """All folders of one host and environment."""
 
     def __init__(self, *, inner: Path, outer: Path, environment: str) -> None:
-        """Check that sockets fit into the kernel's limit; raise `Invalid` saying what to shorten."""
+        """Name both views; nothing is made."""
         self.inner = inner
         self.outer = outer
         self._environment = environment
-        sample = self.session(10**LONGEST_SESSION_ID - 1).socket
-        if len(str(sample).encode()) > SOCKET_PATH_LIMIT:
-            advice = f"choose a shorter folder: {sample} has more than the {SOCKET_PATH_LIMIT} bytes of a socket's path"
-            raise Invalid([Problem("HOST_DATA_DIR", advice)])
 
     def session(self, session_id: int) -> SessionFolder:
         """Return the folder of a session; it need not exist."""
@@ -61,6 +60,16 @@ class DataFolder:
     def sgc_name(self, sgc_id: int) -> str:
         """Return the name of a deployment's folder below the data folder."""
         return sgc_folder_name(self._environment, sgc_id)
+
+    def forgotten(self, before: datetime) -> list[tuple[int, SessionFolder]]:
+        """Return the folders of sessions that were last written to before then, with the sessions' ids."""
+        prefix = "-".join(filter(None, ["session", self._environment])) + "-"
+        found = []
+        for path in self.inner.glob(f"{prefix}*"):
+            number = path.name.removeprefix(prefix)
+            if number.isdigit() and path.stat().st_mtime < before.timestamp():
+                found.append((int(number), self.session(int(number))))
+        return found
 
     @property
     def host_file(self) -> Path:
@@ -108,6 +117,15 @@ class SessionFolder:
     def remove(self) -> None:
         """Remove the folder with everything in it; it may be gone already."""
         shutil.rmtree(self.inner, ignore_errors=True)
+
+
+def socket_path_problem(inner: Path, environment: str) -> str | None:
+    """Return what to do when sockets below that folder would not fit into the kernel's limit; None when they do."""
+    sample = DataFolder(inner=inner, outer=inner, environment=environment).session(10**LONGEST_SESSION_ID - 1).socket
+    excess = len(str(sample).encode()) - SOCKET_PATH_LIMIT
+    return (
+        f"choose a folder whose path is at least {excess} bytes shorter: {sample} is too long" if excess > 0 else None
+    )
 
 
 def sgc_folder_name(environment: str, sgc_id: int) -> str:

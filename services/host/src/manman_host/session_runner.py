@@ -163,7 +163,7 @@ class SessionRunner:
             try:
                 self._phase("accepted", 0)
                 await asyncio.to_thread(self._folder.create, self.accepted_plan)
-                async with self._parts.starts:
+                async with self._preparation.turn():
                     await self._preparation.make_wrapper()
                     self.accepted.set()
                     await self._preparation.start_game()

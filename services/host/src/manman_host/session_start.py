@@ -7,6 +7,7 @@ to the engine half way: what was begun must be found by the clean-up.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import posixpath
 import time
@@ -21,7 +22,7 @@ from manman_host.docker_engine import ENGINE_SOCKET, SESSION_MOUNT, DockerEngine
 from manman_host.session_folder import SOCKET_NAME, DataFolder, SessionFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from manman.messages.commands import StartSession
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 WRAPPER_READY_TIMEOUT_S = 30.0
 POLL_S = 0.05
+TURN_POLL_S = 0.5
 MAX_PROGRESS = 100
 LEFTOVER_STOP_S = 10
 
@@ -78,6 +80,21 @@ class Preparation:
     stop_wanted: asyncio.Event
     phase: Callable[[str, int], None]
     say: Callable[[str], Awaitable[None]]
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for one of the places for starts, or for a stop, which needs no place."""
+        while True:
+            self._check_stop()
+            try:
+                await asyncio.wait_for(self.parts.starts.acquire(), TURN_POLL_S)
+            except TimeoutError:
+                continue
+            break
+        try:
+            yield
+        finally:
+            self.parts.starts.release()
 
     async def make_wrapper(self) -> None:
         """Do everything up to the running wrapper: from then on the labels are the memory."""

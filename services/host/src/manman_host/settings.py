@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
+from pathlib import Path
 from typing import Literal
 
 from manman.settings import BusSettings, RpcClientSettings, RuntimeSettings
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
+
+from manman_host.session_folder import socket_path_problem
 
 PORT_RANGE = re.compile(r"(\d{1,5})-(\d{1,5})(?:/(tcp|udp))?", re.IGNORECASE)
 UNIX = "unix://"
@@ -61,6 +64,13 @@ class Settings(RuntimeSettings, BusSettings, RpcClientSettings):
         if not value.startswith(UNIX):
             raise ValueError("it must be unix:// and a path: wrappers use the engine's socket")
         return value
+
+    @model_validator(mode="after")
+    def _has_room_for_sockets(self) -> Settings:
+        problem = socket_path_problem(Path(self.inner_data_dir), self.environment)
+        if problem:
+            raise ValueError(f"{'DATA_DIR_INTERNAL' if self.data_dir_internal else 'HOST_DATA_DIR'}: {problem}")
+        return self
 
     @field_validator("port_range")
     @classmethod

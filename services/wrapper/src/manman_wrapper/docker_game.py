@@ -20,7 +20,7 @@ import structlog
 from manman import clock
 from manman.errors import Conflict, Unavailable
 
-from manman_wrapper.docker_http import DockerHttp, EngineAwayError, EngineError
+from manman_wrapper.docker_http import DockerHttp, EngineAwayError, EngineError, Stdin
 from manman_wrapper.exit_reason import explain_exit, explain_refused_start
 from manman_wrapper.log_reader import Limits, LogReader
 from manman_wrapper.state import CRASHED, ENDED, LIVE, PENDING, RUNNING, STARTING, STOPPING, State, StateFile
@@ -53,7 +53,7 @@ class DockerGame:
         self._ended = asyncio.Event()
         self._starting = asyncio.Lock()
         self._input = asyncio.Lock()
-        self._stdin: asyncio.StreamWriter | None = None
+        self._stdin: Stdin | None = None
         self._tasks = asyncio.TaskGroup()
         self._running: list[asyncio.Task[None]] = []
         self.output = LogReader(docker, limits, self._notify)
@@ -179,23 +179,20 @@ class DockerGame:
             raise Conflict(f"the game is {self._state.status}, it takes no input")
         async with self._input:
             try:
-                await self._write(data)
-            except (OSError, EngineAwayError, TimeoutError):
-                self._drop_stdin()
-                try:
+                async with asyncio.timeout(INPUT_TIMEOUT_S):
                     await self._write(data)
-                except (OSError, EngineAwayError, EngineError, TimeoutError) as error:
-                    self._drop_stdin()
-                    raise Conflict(f"the game does not take input: {error or 'it does not read'}") from error
-            except EngineError as error:
+            except TimeoutError as error:
+                raise Conflict("the game does not read its input: part of it may arrive later") from error
+            except (OSError, EngineAwayError, EngineError) as error:
+                self._drop_stdin()
                 raise Conflict(f"the game does not take input: {error}") from error
 
     async def _write(self, data: bytes) -> None:
-        if self._stdin is None or self._stdin.is_closing():
+        """Write, over a new connection if the engine dropped the old one meanwhile."""
+        if self._stdin is None or not self._stdin.is_open:
+            self._drop_stdin()
             self._stdin = await self._docker.attach_stdin(self._state.container_id)
-        self._stdin.write(data)
-        async with asyncio.timeout(INPUT_TIMEOUT_S):
-            await self._stdin.drain()
+        await self._stdin.write(data)
 
     def _drop_stdin(self) -> None:
         if self._stdin is not None:

@@ -62,6 +62,29 @@ class Response:
         return b"".join([piece async for piece in self.pieces()])
 
 
+class Stdin:
+    """A connection whose every byte goes to a container's stdin."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take an attached connection."""
+        self._reader = reader
+        self._writer = writer
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the engine still holds the other end, as far as it has told."""
+        return not self._reader.at_eof() and not self._writer.is_closing()
+
+    async def write(self, data: bytes) -> None:
+        """Write all of `data`; waits while the game does not read. Raises OSError when the connection is dead."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._writer.close()
+
+
 class DockerHttp:
     """A door to one engine. Every request has its own connection, so none waits for another."""
 
@@ -99,9 +122,9 @@ class DockerHttp:
         finally:
             writer.close()
 
-    async def attach_stdin(self, container_id: str) -> asyncio.StreamWriter:
-        """Return a connection whose every byte goes to the container's stdin. The caller closes it."""
-        _, writer = pair = await self._connect()
+    async def attach_stdin(self, container_id: str) -> Stdin:
+        """Return the container's stdin. The caller closes it; the container's stdin stays open then."""
+        pair = reader, writer = await self._connect()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await _exchange(
@@ -113,7 +136,7 @@ class DockerHttp:
         except BaseException:
             writer.close()
             raise
-        return writer
+        return Stdin(reader, writer)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
