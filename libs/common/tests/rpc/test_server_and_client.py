@@ -217,6 +217,11 @@ async def test_only_the_holder_of_the_token_may_call() -> None:
             await get_server(part)
 
 
+async def test_without_a_token_everybody_who_reaches_the_socket_may_call(tmp_path: Path) -> None:
+    async with running(f"unix:{tmp_path}/w.sock", chain=Chain(access.authenticate_by_token(""))) as part:
+        assert (await get_server(part)).server.name == "one"
+
+
 def test_a_mode_of_authentication_that_is_not_there_is_refused_at_start() -> None:
     with pytest.raises(errors.Invalid, match="GRPC_AUTH_MODE"):
         access.authenticate_by_mode("oidc")
@@ -227,6 +232,7 @@ async def test_a_unix_socket_serves_and_only_its_user_can_open_it(tmp_path: Path
     async with running(f"unix:{path}") as part:
         assert (await get_server(part)).server.name == "one"
         assert path.stat().st_mode & 0o777 == 0o600
+    assert not path.exists()
 
 
 async def test_a_socket_path_that_is_too_long_is_refused_by_name(tmp_path: Path) -> None:

@@ -65,10 +65,11 @@ async def serve(
     component: Component | None = None,
     with_reflection: bool = True,
     grace_s: float = 5.0,
+    socket_mode: int = 0o600,
 ) -> AsyncIterator[Listening]:
     """Serve `services` while the block runs.
 
-    `address` is `host:port` (port 0 picks a free one) or `unix:/path`, whose socket only this user can open.
+    `address` is `host:port` (port 0 picks a free one) or `unix:/path`; who may open that socket is `socket_mode`.
     `component` is told when the server is up. Raises OSError when the address cannot be used.
     """
     server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS)
@@ -84,7 +85,8 @@ async def serve(
         reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     listening = _listen(server, address, credentials)
     await server.start()
-    _restrict(address)
+    if path := _socket_of(address):
+        path.chmod(socket_mode)
     for name in ["", *names]:
         await probe.set(name, health_pb2.HealthCheckResponse.SERVING)
     if component is not None:
@@ -98,14 +100,15 @@ async def serve(
         await probe.enter_graceful_shutdown()
         chain.end_streams()
         await server.stop(grace_s)
+        if path:
+            path.unlink(missing_ok=True)
 
 
 def _listen(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> Listening:
-    if address.startswith("unix:"):
-        path = address.removeprefix("unix:")
-        if len(path.encode()) > UNIX_SOCKET_PATH_LIMIT:
+    if path := _socket_of(address):
+        if len(bytes(path)) > UNIX_SOCKET_PATH_LIMIT:
             raise OSError(f"the socket path is longer than {UNIX_SOCKET_PATH_LIMIT} bytes: {path}")
-        Path(path).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     try:
         if credentials is None:
             port = server.add_insecure_port(address)
@@ -113,14 +116,11 @@ def _listen(server: grpc.aio.Server, address: str, credentials: grpc.ServerCrede
             port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}: {error}") from error
-    if address.startswith("unix:"):
-        return Listening(address, 0)
-    return Listening(f"{address.rpartition(':')[0]}:{port}", port)
+    return Listening(address, 0) if path else Listening(f"{address.rpartition(':')[0]}:{port}", port)
 
 
-def _restrict(address: str) -> None:
-    if address.startswith("unix:"):
-        Path(address.removeprefix("unix:")).chmod(0o600)
+def _socket_of(address: str) -> Path | None:
+    return Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
 
 
 def _handler(service: Service, method: MethodDescriptor, chain: Chain) -> grpc.RpcMethodHandler[Any, Any]:
