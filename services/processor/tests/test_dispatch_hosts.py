@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from manman.domain.sessions import Status
 from manman.errors import Invalid, NotFound
-from manman.messages.health import Capabilities, Heartbeat, SessionInventoryItem, SessionStats
+from manman.messages.health import MAX_INVENTORY, Capabilities, Heartbeat, SessionInventoryItem, SessionStats
 from manman.messages.status import HostReported, SessionReported
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -75,6 +75,24 @@ async def test_what_a_host_offers_is_stored(desk: Any, world: Any, database: Any
     assert (row["total_memory_mb"], row["docker_version"]) == (4096, "27.1")
     server = database.server(world.server_id)
     assert (server["features"], server["public_address"]) == (["wrapper"], "10.0.0.1")
+
+
+async def test_an_offer_that_the_database_refuses_is_refused_alone(desk: Any, world: Any, database: Any) -> None:
+    session_id = await world.session(Status.STARTING)
+    results = await desk.take(
+        (f"status.session.{session_id}", SessionReported(session_id=session_id, status="running")),
+        ("health.host.1", Heartbeat(server_id=world.server_id, capabilities=Capabilities(cpu_cores=2**40))),
+        (f"status.session.{session_id}", SessionReported(session_id=session_id, status="stopping")),
+    )
+    assert [type(result) for result in results] == [type(None), Invalid, type(None)]
+    assert database.session(session_id)["status"] == "stopping"
+
+
+async def test_a_full_inventory_may_be_cut_off_and_calls_nobody_missing(desk: Any, world: Any, database: Any) -> None:
+    session_id = await world.session(Status.RUNNING)
+    desk.wait(600)
+    await beat(desk, world.server_id, sessions=[runs(1000 + index) for index in range(MAX_INVENTORY)])
+    assert database.session(session_id)["status"] == "running"
 
 
 async def test_of_many_heartbeats_in_a_batch_one_is_worked_on(desk: Any, world: Any, database: Any) -> None:

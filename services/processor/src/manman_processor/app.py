@@ -13,6 +13,7 @@ from manman.bus.publisher import Publisher
 from manman.bus.topology import event_queue
 from manman.db.engine import connected, ping
 from manman.db.unit_of_work import UnitOfWork
+from manman.errors import Unavailable
 from manman.health import Health
 from manman.messages.routing import PROCESSOR_EVENT_KEYS
 from manman.periodic import run_periodically
@@ -23,10 +24,11 @@ from manman_processor.relay import Relay
 from manman_processor.sweeps import log_streams, lost_sessions, overdue_sessions, settled_messages, stale_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from datetime import datetime
 
     from manman.bus.connection import Connection
+    from manman.bus.consumer import Delivery
     from manman.db.unit_of_work import Uow
 
     from manman_processor.settings import Settings
@@ -81,10 +83,21 @@ async def _consume(
             await drained.wait()
     except TimeoutError:
         log.warning("consuming_before_the_outbox_is_empty")
+    dispatch = Dispatch(uow, inventory_grace_s=settings.inventory_grace_seconds)
+
+    async def listen(batch: list[Delivery]) -> Sequence[Exception | None]:
+        try:
+            results = await dispatch.handle(batch)
+        except Unavailable as error:
+            hearing.down(str(error))
+            raise
+        hearing.up()
+        return results
+
     await consume_batches(
         connection,
         event_queue(settings.queue_name, PROCESSOR_EVENT_KEYS),
-        Dispatch(uow, inventory_grace_s=settings.inventory_grace_seconds).handle,
+        listen,
         prefetch=settings.event_prefetch,
         max_batch=settings.event_batch_max,
         component=hearing,

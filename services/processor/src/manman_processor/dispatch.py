@@ -91,6 +91,8 @@ class Dispatch:
                 except (Unavailable, TimedOut):
                     raise
                 except ManManError as error:
+                    if error.__cause__ is not None:  # the database refused it, and with it this transaction
+                        raise
                     results[index] = _refused(error)
             await tx.commit()
         return results

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Hearing(Component):
-    """The state of the event consumer, told by the consumer itself."""
+    """Whether reports arrive and can be recorded, told by the consumer and by the one who works on them."""
 
     def __init__(self) -> None:
         """Start deaf."""

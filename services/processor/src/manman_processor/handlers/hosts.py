@@ -16,6 +16,7 @@ from manman.domain.hosts import HostStatus, came_back
 from manman.domain.reconcile import Listed, Missing, Move, Recorded, Zombie, reconcile
 from manman.domain.sessions import LIVE, Status
 from manman.errors import Invalid, Problem
+from manman.messages.health import MAX_INVENTORY
 from prometheus_client import Counter
 
 from manman_processor.handlers.sessions import has_other_live, stop_by_force
@@ -125,7 +126,10 @@ async def _findings(
         )
         for row in rows
     ]
-    return reconcile(recorded, listed, now, grace_s)
+    findings = reconcile(recorded, listed, now, grace_s)
+    if len(listed) < MAX_INVENTORY:
+        return findings
+    return [finding for finding in findings if not isinstance(finding, Missing)]  # a full list may be cut off
 
 
 async def _correct(
