@@ -4,7 +4,7 @@ import ipaddress
 from pathlib import Path
 
 import pytest
-from manman_devstack import private_engine
+from manman_devstack import firewall, private_engine
 from manman_devstack.private_engine import Network
 
 _NETWORK = Network("mmd000001", "172.30.100.1/24", "10.201.0.0/16")
@@ -34,9 +34,31 @@ def test_beside_another_engine_it_leaves_iptables_alone() -> None:
 
 
 def test_its_rules_name_only_its_own_networks() -> None:
-    own = {"172.30.100.0/24", _NETWORK.pool}
-    for rule in private_engine.own_rules(_NETWORK):
+    own = {_NETWORK.bridge_network, _NETWORK.pool}
+    for rule in firewall.ways_out([_NETWORK.bridge_network, _NETWORK.pool]):
         assert own & set(rule), rule
+
+
+def test_what_an_engine_left_in_the_firewall_is_removed_and_nothing_else() -> None:
+    listing = """-P FORWARD DROP
+-N DOCKER
+-N DOCKER-USER
+-N mine
+-A FORWARD -j DOCKER-USER
+-A FORWARD -o mmd000001 -j DOCKER
+-A FORWARD -i mmd000001 ! -o mmd000001 -j ACCEPT
+-A FORWARD -i wg0 -j mine
+-A DOCKER-USER -j RETURN
+"""
+    assert firewall.leftovers(listing, "mmd000001") == [
+        ["-D", "FORWARD", "-j", "DOCKER-USER"],
+        ["-D", "FORWARD", "-o", "mmd000001", "-j", "DOCKER"],
+        ["-D", "FORWARD", "-i", "mmd000001", "!", "-o", "mmd000001", "-j", "ACCEPT"],
+        ["-F", "DOCKER"],
+        ["-F", "DOCKER-USER"],
+        ["-X", "DOCKER"],
+        ["-X", "DOCKER-USER"],
+    ]
 
 
 @pytest.mark.parametrize("beside_another", [True, False])

@@ -23,6 +23,7 @@ from manman_devstack import (
     databases,
     debian_base,
     docker_engine,
+    firewall,
     images,
     object_store,
     parts,
@@ -32,7 +33,7 @@ from manman_devstack import (
     services,
     stack,
 )
-from manman_devstack.home import REPOSITORY, Home, main_home, owner_lives
+from manman_devstack.home import REPOSITORY, Home, main_home
 
 _DATABASE = "manman"
 _INFRASTRUCTURE = (rabbitmq.NAME, f"{rabbitmq.NAME}-mapper", object_store.NAME, postgres.NAME)
@@ -46,6 +47,7 @@ PROBLEMS = (
     postgres.ProgramMissingError,
     private_engine.NoEngineError,
     databases.MigrationError,
+    firewall.FirewallError,
 )
 
 
@@ -90,7 +92,7 @@ def down() -> int:
     )
     daemons.end_process(home, f"{rabbitmq.NAME}-mapper", signal.SIGTERM, 5.0)
     parts.end_abandoned_runs()
-    if not _tests_run(home):
+    if not parts.tests_run():
         docker_engine.end_private(home)
     shutil.rmtree(home.run / "ports", ignore_errors=True)
     (home.path / "stack.env").unlink(missing_ok=True)
@@ -118,7 +120,7 @@ def clean() -> int:
     down()
     if engine is not None and docker_engine.answers(engine):
         docker_engine.remove_labelled(engine, _labels(), volumes=True)
-    if _tests_run(home):
+    if parts.tests_run():
         print("tests are running: their folders stay")
         return 1
     postgres.remove_data(home)
@@ -187,10 +189,6 @@ def _fingerprint(name: str, environment: Mapping[str, str]) -> str:
 
 def _labels() -> list[str]:
     return [f"manman.environment={environment_name()}"]
-
-
-def _tests_run(home: Home) -> bool:
-    return any(owner_lives(Home(folder)) for folder in (home.path / "runs").glob("*"))
 
 
 def _print_addresses(infrastructure: stack.Infrastructure, ports: stack.Ports) -> None:

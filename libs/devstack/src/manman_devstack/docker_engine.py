@@ -1,6 +1,7 @@
 """The Docker engine in use: the first one that answers, else a private one of ours (see `private_engine`)."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -33,10 +34,12 @@ class Engine:
 def ensure(home: Home | None = None) -> Engine:
     """Return an engine that answers, a private one of that home when there is no other."""
     home = home or main_home()
-    address = first_reachable(home)
-    if address is not None:
-        return Engine(address)
-    start_private(home)
+    with (home.run / "docker.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        address = first_reachable(home)
+        if address is not None:
+            return Engine(address)
+        start_private(home)
     return Engine(private_engine.address(home), started=True)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from manman_devstack import databases, docker_engine, parts, postgres, rabbitmq, vhosts
+from manman_devstack import databases, parts, postgres, rabbitmq, vhosts
 from manman_devstack import object_store as object_stores
 from manman_devstack.home import Home
 from manman_devstack.object_store import ObjectStore
@@ -46,9 +46,9 @@ def object_store_server(devstack_home: Home) -> ObjectStore:
 
 
 @pytest.fixture(scope="session")
-def docker_host() -> str:
+def docker_host(devstack_home: Home) -> str:
     """Give the address of a Docker engine (`unix://...`): the first that answers, else the private one of `make up`."""
-    return docker_engine.ensure().address
+    return parts.docker(devstack_home)
 
 
 @pytest.fixture(scope="session")

@@ -111,6 +111,14 @@ def own_run_home() -> Home:
     return home
 
 
+def docker(home: Home) -> str:
+    """Return the address of a Docker engine that answers; one that had to be started ends with the run of that home."""
+    engine = docker_engine.ensure()
+    if engine.started:
+        home.write_note("engine", {"address": engine.address})
+    return engine.address
+
+
 @contextmanager
 def fresh(home: Home) -> Iterator[Infrastructure]:
     """Give a database, a virtual host and a bucket of their own, and the Docker engine; delete them afterwards."""
@@ -121,7 +129,7 @@ def fresh(home: Home) -> Iterator[Infrastructure]:
         vhosts.fresh_vhost(broker.url, broker.management_url) as amqp_url,
         object_stores.fresh_bucket(object_store(home)) as store,
     ):
-        yield Infrastructure(database_url, amqp_url, store, docker_engine.ensure().address)
+        yield Infrastructure(database_url, amqp_url, store, docker(home))
 
 
 def end_abandoned_runs() -> None:
@@ -142,7 +150,15 @@ def end_run(home: Home) -> None:
         if link.is_symlink():
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(link.resolve(), ignore_errors=True)
+    started_engine = home.read_note("engine") is not None
     home.remove()
+    if started_engine and not (homes.main_home().path / "stack.env").exists() and not tests_run():
+        docker_engine.end_private(homes.main_home())
+
+
+def tests_run() -> bool:
+    """Return whether tests of this checkout are running."""
+    return any(homes.owner_lives(Home(folder)) for folder in (homes.main_home().path / "runs").glob("*"))
 
 
 def _remove_containers(home: Home) -> None:

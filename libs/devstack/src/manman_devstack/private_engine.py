@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from manman_devstack import apt
+from manman_devstack import apt, firewall
 from manman_devstack.daemons import Daemon
 from manman_devstack.home import Home, started_at
 
@@ -43,6 +43,11 @@ class Network:
     bridge: str
     bridge_address: str
     pool: str
+
+    @property
+    def bridge_network(self) -> str:
+        """The network of the bridge (`address/bits`)."""
+        return str(ipaddress.ip_interface(self.bridge_address).network)
 
 
 @dataclass(frozen=True)
@@ -72,11 +77,10 @@ def prepare(home: Home) -> PrivateEngine:
     network = _network(home)
     beside_another = another_engine_runs(home)
     _make_bridge(network)
-    rules = own_rules(network) if beside_another else []
-    for rule in rules:
-        _add_rule(rule)
+    rules = firewall.ways_out([network.bridge_network, network.pool]) if beside_another else []
+    firewall.add(rules)
     _forget_dead_containerd(_short_folder(home))
-    home.write_note("docker.network", {"bridge": network.bridge, "rules": rules})
+    _note_traces(home, network, rules, "" if beside_another else firewall.forward_policy())
     folder = _short_folder(home)
     command = engine_command(
         socket=folder / "docker.sock",
@@ -100,19 +104,6 @@ def engine_command(
     if beside_another:
         command += ["--iptables=false", "--ip6tables=false", "--ip-masq=false"]
     return command
-
-
-def own_rules(network: Network) -> list[list[str]]:
-    """Return the iptables rules that give the engine's containers a way out, without the verb (`-A`, `-D`)."""
-    bridge_net = str(ipaddress.ip_interface(network.bridge_address).network)
-    rules: list[list[str]] = []
-    for own in (bridge_net, network.pool):
-        rules += [
-            ["-t", "nat", "POSTROUTING", "-s", own, "!", "-d", own, "-j", "MASQUERADE"],
-            ["-t", "filter", "FORWARD", "-s", own, "-j", "ACCEPT"],
-            ["-t", "filter", "FORWARD", "-d", own, "-j", "ACCEPT"],
-        ]
-    return rules
 
 
 def choose_network(seed: str, taken: Iterable[str], *, beside_another: bool) -> Network:
@@ -147,9 +138,9 @@ def remove_traces(home: Home) -> None:
     note = home.read_note("docker.network")
     if note is None:
         return
-    rules = note["rules"] if isinstance(note["rules"], list) else []
-    for rule in rules:
-        _iptables("-D", rule)
+    firewall.remove(note["rules"] if isinstance(note["rules"], list) else [])
+    if note["forward_policy"] and not another_engine_runs(home):
+        firewall.remove_engine_chains(str(note["bridge"]), str(note["forward_policy"]))
     subprocess.run(["ip", "link", "delete", str(note["bridge"])], capture_output=True, check=False, env=_environment())
     folder = _short_folder(home)
     _end_orphaned_shims(folder / "docker-exec")
@@ -169,6 +160,17 @@ def unmount_below(folder: Path) -> None:
         points = [line.split(" ")[1].encode().decode("unicode_escape") for line in mounts]
     for point in sorted((point for point in points if f"{point}/".startswith(f"{folder}/")), key=len, reverse=True):
         subprocess.run(["umount", "--lazy", point], capture_output=True, check=False, env=_environment())
+
+
+def _note_traces(home: Home, network: Network, rules: list[firewall.Rule], forward_policy: str) -> None:
+    """Remember what to undo, together with what an earlier start that did not end in order left."""
+    earlier = home.read_note("docker.network") or {"rules": [], "forward_policy": ""}
+    note = {
+        "bridge": network.bridge,
+        "rules": [*earlier["rules"], *rules] if isinstance(earlier["rules"], list) else rules,
+        "forward_policy": earlier["forward_policy"] or forward_policy,
+    }
+    home.write_note("docker.network", note)
 
 
 def _forget_dead_containerd(folder: Path) -> None:
@@ -218,19 +220,6 @@ def _make_bridge(network: Network) -> None:
         _ip("link", "add", network.bridge, "type", "bridge")
         _ip("addr", "add", network.bridge_address, "dev", network.bridge)
     _ip("link", "set", network.bridge, "up")
-
-
-def _add_rule(rule: Sequence[str]) -> None:
-    if _iptables("-C", rule).returncode != 0:
-        result = _iptables("-I", rule)
-        if result.returncode != 0:
-            raise NoEngineError(f"iptables refused a rule for the private Docker engine: {result.stderr}")
-
-
-def _iptables(verb: str, rule: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    flag, table, *rest = rule
-    command = ["iptables", "--wait", "10", flag, table, verb, *rest]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
 
 
 def _ip(*arguments: str) -> None:
