@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from manman.bus.connection import connect
 from manman.bus.publisher import Publisher
+from manman.bus.topology import Queue
 from manman.settings import BusSettings
 from manman_devstack.demo.addresses import read_addresses
 from manman_devstack.demo.failure import DemoError
@@ -136,7 +137,7 @@ async def test_events_in_another_order_are_a_failure_that_lists_both(amqp_url: s
 
 async def test_waiting_for_events_has_a_limit() -> None:
     with pytest.raises(DemoError, match="for an external event"):
-        await Subscriber(queue=None).wait_for(["7"], [("7", "manman.session.running")], timeout_s=0.05)  # type: ignore[arg-type]
+        await Subscriber(Queue(name="quiet")).wait_for(["7"], [("7", "manman.session.running")], timeout_s=0.05)
 
 
 async def served(response: bytes) -> tuple[asyncio.Server, str]:
