@@ -37,6 +37,10 @@ rest. A failure is a google.rpc.Status with `code`, `status`, `message` and `det
 names the call in the service's log. PATCH changes the fields that the body names.
 """
 
+_EVENTS = """\
+Server-sent events, one message each. An event's `id` sent back as `Last-Event-ID` goes on after it; `event: end` says \
+that nothing follows, `event: error` carries a Status."""
+
 _ERROR: dict[str, Any] = {
     "type": "object",
     "description": "A google.rpc.Status, with the name of its code.",
@@ -170,8 +174,5 @@ def _success(binding: Binding, schemas: Schemas) -> dict[str, Any]:
     text = COMMENTS.get(output.full_name, "") or "The answer."
     if not binding.method.server_streaming:
         return {"description": text, "content": {JSON_TYPE: {"schema": reference}}}
-    stream = {
-        "schema": {"type": "string", "description": "Server-sent events; `id` comes back as `Last-Event-ID`."},
-        "x-item-schema": reference,
-    }
-    return {"description": text, "content": {"text/event-stream": stream}}
+    stream = {"schema": {"type": "string"}, "x-item-schema": reference}
+    return {"description": f"{text} {_EVENTS}", "content": {"text/event-stream": stream}}
