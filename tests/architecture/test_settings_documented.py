@@ -23,6 +23,8 @@ def variables(service: str) -> dict[str, bool]:
     for field, info in settings.model_fields.items():
         alias = info.validation_alias if isinstance(info.validation_alias, str) else field
         names[alias.upper()] = info.is_required()
+        for choice in getattr(info.validation_alias, "choices", []):
+            names.setdefault(str(choice).upper(), False)
     return names
 
 

@@ -48,6 +48,7 @@ class ControlPlane(api_pb2_grpc.ManManAPIServicer, log_processor_pb2_grpc.LogPro
         self.calls: list[str] = []
         self.log_requests: list[int] = []
         self.away = False
+        self.port = 0
         self.input_error = ""
 
     # ---- what tests do
@@ -258,7 +259,7 @@ async def plane() -> AsyncIterator[ControlPlane]:
     server = grpc.aio.server()
     api_pb2_grpc.add_ManManAPIServicer_to_server(plane, server)
     log_processor_pb2_grpc.add_LogProcessorServicer_to_server(plane, server)
-    plane.port = server.add_insecure_port("127.0.0.1:0")  # type: ignore[attr-defined]
+    plane.port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield plane
     plane.away = True
@@ -273,7 +274,7 @@ async def ui(plane: ControlPlane) -> AsyncIterator[app.Running]:
         health_check_host="127.0.0.1",
         health_check_port=0,
         control_api_url=f"127.0.0.1:{plane.port}",
-        live_interval_seconds=0.1,  # type: ignore[attr-defined]
+        live_interval_seconds=0.1,
     )
     async with app.serving(settings) as running:
         yield running

@@ -26,9 +26,10 @@ from manman_ui.streaming import Streams
 from manman_ui.web import STATIC, Web
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, MutableMapping
+    from collections.abc import AsyncIterator
 
     from starlette.responses import Response
+    from starlette.types import Scope
 
     from manman_ui.settings import Settings
 
@@ -41,17 +42,24 @@ log = structlog.get_logger(__name__)
 class _Assets(StaticFiles):
     """Vendored files and our own. Their addresses change with their content, so browsers may keep them."""
 
-    async def get_response(self, path: str, scope: MutableMapping[str, object]) -> Response:
+    async def get_response(self, path: str, scope: Scope) -> Response:
         """Answer with the file and say how long it may be kept."""
         response = await super().get_response(path, scope)
-        fixed = b"v=" in bytes(scope.get("query_string", b""))  # type: ignore[call-overload]
+        fixed = b"v=" in scope["query_string"]
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if fixed else "no-cache"
         return response
 
 
 def build(web: Web, health: Health) -> FastAPI:
     """Return the web application around its parts."""
-    app = FastAPI(title="ManMan", docs_url=None, redoc_url=None, openapi_url=None, max_body_size=MAX_FORM_BYTES)
+    app = FastAPI(
+        title="ManMan",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        max_body_size=MAX_FORM_BYTES,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     app.add_middleware(Guard)
     app.mount("/static", _Assets(directory=STATIC), name="static")
     for module in (dashboard, sessions, session, hosts, deployments, games):
