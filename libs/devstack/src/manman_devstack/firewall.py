@@ -1,7 +1,7 @@
 """The firewall rules around a private Docker engine: those that we make, and those that the engine leaves behind.
 
-Beside another engine ours may not touch iptables, so the ways out for its containers are made here. Alone on the machine
-it makes its own chains; they stay after its end, and are removed here.
+Beside another engine ours may not touch iptables, so the ways out for its containers are made here. Alone on the
+machine it makes its own chains; they stay after its end, and are removed here.
 """
 
 import os

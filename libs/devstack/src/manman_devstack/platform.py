@@ -113,6 +113,10 @@ class Platform:
         path = self._daemons[name].log
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def runs(self, name: str) -> bool:
+        """Return whether a service runs; one that is no part of this platform does not."""
+        return name in self._daemons and self._daemons[name].pid is not None
+
     def pid(self, name: str) -> int | None:
         """Return the process id of a service, None when it does not run."""
         return self._daemons[name].pid
