@@ -117,7 +117,7 @@ class Relay:
         while True:
             async with self._uow() as tx:
                 rows = await tx.outbox.unpublished(limit=BATCH)
-            DEPTH.set(len(rows))
+                DEPTH.set(len(rows) if len(rows) < BATCH else await tx.outbox.depth())
             if not rows:
                 self.drained.set()
                 return settled
