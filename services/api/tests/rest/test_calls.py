@@ -184,7 +184,7 @@ async def test_a_method_nobody_wrote_is_501(site: Any) -> None:
 
 
 async def test_an_unknown_path_is_404_in_the_same_shape(site: Any) -> None:
-    for url in ("/v1/nothing", "/v1/servers/", "/v1/servers/1/2", "/v1//servers", "/v1/"):
+    for url in ("/v1/nothing", "/v1/servers/", "/v1/servers/1/2", "/v1//servers", "/v1/", "/nothing", "/v1"):
         answer = await site.client.get(url)
         assert (answer.status_code, answer.json()["status"]) == (404, "NOT_FOUND"), url
 

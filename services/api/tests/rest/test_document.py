@@ -63,7 +63,8 @@ def test_what_is_in_the_path_is_not_in_the_body(document: dict[str, Any]) -> Non
 
 async def test_the_document_and_the_page_are_served(site: Any) -> None:
     assert (await site.client.get("/openapi.json")).json()["openapi"] == "3.1.0"
-    page = await site.client.get("/docs")
+    page = await site.client.get("/", follow_redirects=True)
+    assert page.url.path == "/docs"
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 
+PATH = "/docs"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 

@@ -15,6 +15,7 @@ from manman.rpc.chain import REQUEST_ID_KEY, request_id_of
 from manman.rpc.errors import CallFailed, to_failure
 from manman.rpc.server import MAX_MESSAGE_BYTES
 from manman.rpc.services import type_of
+from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from manman_api.rest import docs, openapi
@@ -46,14 +47,26 @@ class _Refused(Exception):  # noqa: N818 - carries a response, within this modul
 
 
 def build(app: FastAPI, services: Sequence[Service], chain: Chain) -> None:
-    """Add the REST API of `services` to `app`: everything below /v1, the document /openapi.json and the page /docs."""
+    """Add the REST API of `services` to `app`: everything below /v1, the document /openapi.json and the page /docs.
+
+    What no other route of `app` takes is refused in the gateway's shape; `/` leads to the page.
+    """
     table = Table(services)
     document = openapi.document(table)
+    gateway = Gateway(table, chain)
     app.router.routes[:0] = [
+        Route("/", RedirectResponse(docs.PATH), include_in_schema=False),
         Route(openapi.PATH, openapi.endpoint(document), include_in_schema=False),
-        Route("/docs", docs.endpoint(document), include_in_schema=False),
-        Route(PREFIX + "/{path:path}", Gateway(table, chain), include_in_schema=False),
+        Route(docs.PATH, docs.endpoint(document), include_in_schema=False),
+        Route(PREFIX + "/{path:path}", gateway, include_in_schema=False),
     ]
+    elsewhere = app.router.default
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await (gateway if scope["type"] == "http" else elsewhere)(scope, receive, send)
+
+    app.router.default = refuse
+    app.router.redirect_slashes = False  # a path with a slash too many is a wrong path
 
 
 class Gateway:
