@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 FLOWS = sorted(ROOT.glob("docs/flows/*.md"))
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
+METRIC = re.compile(r"(?:Counter|Gauge|Histogram)\(\s*\"(manman_\w+)\"")
 FILE = re.compile(r"[\w./-]*\w+\.py\b|(?:libs|services|tests)/[\w./-]*[\w/]")
 
 
@@ -40,6 +41,15 @@ def test_every_file_that_a_flow_names_is_there(page: pathlib.Path) -> None:
     for name in FILE.findall(page.read_text()):
         is_there = (ROOT / name).exists() or any(source.endswith("/" + name) for source in sources)
         assert is_there, f"{name} is named, but there is no such file"
+
+
+def test_every_metric_is_on_the_operating_page() -> None:
+    page = (ROOT / "docs" / "operating.md").read_text()
+    sources = [*ROOT.glob("libs/common/src/manman/**/*.py"), *ROOT.glob("services/*/src/**/*.py")]
+    metrics = {name for source in sources for name in METRIC.findall(source.read_text())}
+
+    assert len(metrics) > 10
+    assert sorted(name for name in metrics if f"`{name}`" not in page) == []
 
 
 def test_the_six_flows_have_their_page_and_the_index_lists_them() -> None:
