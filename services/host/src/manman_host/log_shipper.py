@@ -17,7 +17,7 @@ import structlog
 from manman import clock
 from manman.bus import topology
 from manman.bus.connection import Backoff
-from manman.bus.publisher import Outgoing, Publisher
+from manman.bus.publisher import Outgoing, Publisher, Unroutable
 from manman.bus.subscription import subscribe
 from manman.errors import Invalid, ManManError, NotFound, Unavailable
 from manman.messages import routing
@@ -136,14 +136,12 @@ class LogShipper:
             self._changed.notify_all()
 
     async def _send(self, batch: list[LogLine]) -> list[LogLine]:
-        """Send a batch and return what must be sent again."""
-        key = routing.logs_session(self._session_id)
-        results = await self._publisher.publish_many(
-            [
-                Outgoing(exchange=routing.EXCHANGE, routing_key=key, body=encode(line), message_id=str(uuid4()))
-                for line in batch
-            ]
-        )
+        """Send a batch and return what must be sent again.
+
+        Lines are mandatory: for some seconds after its start the broker does not know its streams yet, and would
+        confirm lines that it drops.
+        """
+        results = await self._publisher.publish_many([self._outgoing(line) for line in batch])
         again = [line for line, result in zip(batch, results, strict=True) if result is not None]
         sent = [line for line, result in zip(batch, results, strict=True) if result is None and line.seq]
         if sent:
@@ -151,7 +149,24 @@ class LogShipper:
             await asyncio.to_thread(self._folder.save_log_position, position)
         if again:
             log.warning("lines_wait", session_id=self._session_id, lines=len(again))
+        if any(isinstance(result, Unroutable) for result in results):
+            await self._declare_stream()
         return again
+
+    def _outgoing(self, line: LogLine) -> Outgoing:
+        return Outgoing(
+            exchange=routing.EXCHANGE,
+            routing_key=routing.logs_session(self._session_id),
+            body=encode(line),
+            message_id=str(uuid4()),
+            mandatory=True,
+        )
+
+    async def _declare_stream(self) -> None:
+        try:
+            await topology.declare_log_stream(self._connection, self._session_id)
+        except ManManError as error:
+            log.warning("log_stream_away", session_id=self._session_id, reason=str(error))
 
     async def _resume_from(self, container_id: str) -> int:
         """Return the number of the last line of this container that is in the stream."""
