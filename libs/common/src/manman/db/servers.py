@@ -30,6 +30,7 @@ class Servers:
     def __init__(self, database_session: AsyncSession) -> None:
         """Work in this transaction."""
         self._db = database_session
+        self._locked: dict[int, Server] = {}
 
     async def get(self, server_id: int) -> Server:
         """Return the host; raise `NotFound`."""
@@ -40,11 +41,11 @@ class Servers:
 
     async def lock(self, server_id: int) -> Server:
         """Return the host, locked until the end of the transaction; raise `NotFound`."""
-        query = select(Server).where(Server.server_id == server_id).with_for_update(key_share=True)
-        row = await self._db.scalar(query.execution_options(populate_existing=True))
-        if row is None:
+        if server_id not in self._locked:
+            await self.lock_all([server_id])
+        if server_id not in self._locked:
             raise NotFound("server", server_id)
-        return row
+        return self._locked[server_id]
 
     async def lock_all(self, server_ids: Collection[int]) -> dict[int, Server]:
         """Lock the hosts that exist, in id order; return them by id."""
@@ -55,7 +56,9 @@ class Servers:
             .with_for_update(key_share=True)
         )
         rows = await self._db.scalars(query.execution_options(populate_existing=True))
-        return {row.server_id: row for row in rows}
+        found = {row.server_id: row for row in rows}
+        self._locked |= found
+        return found
 
     async def by_name(self, name: str) -> Server | None:
         """Return the host of that name."""
