@@ -22,7 +22,7 @@ class Settings(RuntimeSettings, DatabaseSettings, BusSettings):
     health_check_port: int = Field(
         default=8081, ge=0, le=65535, description="port of /livez, /readyz and /metrics; 0 picks a free one"
     )
-    grpc_auth_mode: Literal["none", "token", "oidc"] = Field(
+    grpc_auth_mode: Literal["none"] = Field(
         default="none", description="who may call: none lets everybody in, for laptops only"
     )
     default_port_range: str = Field(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manman.db import transitions
 from manman.domain.hosts import HostStatus, came_back
-from manman.errors import Conflict
+from manman.errors import Conflict, NotFound
 
 from manman_api import masks
 
@@ -69,6 +69,10 @@ async def update_server(
 async def delete_server(*, server_id: int, uow: Uow) -> None:
     """Remove a host with all its deployments; an unknown id is fine. `Conflict` while a session is live."""
     async with uow() as tx:
+        try:
+            await tx.servers.lock(server_id)
+        except NotFound:
+            return
         await tx.deployments.lock_below(server_id=server_id)
         live = await tx.sessions.count_live(server_id=server_id)
         if live:
