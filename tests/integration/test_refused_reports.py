@@ -5,10 +5,12 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+import httpx2
 import pytest
 from manman import clock
 from manman_devstack.eventually import eventually
 from manman_devstack.onlooker import Onlooker, Seen
+from manman_devstack.platform import Platform
 from manman_devstack.scripted_host import ScriptedHost
 from manman_devstack.stage import Database, Stage, Subscriber
 
@@ -146,3 +148,19 @@ async def test_a_bad_message_between_good_ones_harms_neither(
     await host.report(pending, "running")
     await eventually(lambda: database.status_is(pending, "running"))
     await eventually(lambda: dead_letter(onlooker, bad))
+
+
+async def test_dead_letters_are_counted_where_an_operator_looks(
+    host: ScriptedHost, platform: Platform, onlooker: Onlooker
+) -> None:
+    async with httpx2.AsyncClient(base_url=platform.probes("processor"), trust_env=False) as http:
+
+        async def count() -> float:
+            name = 'manman_messages_total{outcome="dead_lettered",queue="processor-events"} '
+            lines = (await http.get("/metrics")).text.splitlines()
+            return next((float(line.removeprefix(name)) for line in lines if line.startswith(name)), 0.0)
+
+        before = await count()
+        message_id = await host.say("status.session.1", b"{")
+        await eventually(lambda: dead_letter(onlooker, message_id))
+        assert await count() == before + 1

@@ -159,6 +159,8 @@ class _Worker:
     ) -> bool:
         """Bring a batch to an end. False if the subscription ended meanwhile: then all of it comes again."""
         results = await self._try_batch(handler, batch, subscription)
+        if subscription.ended_because is not None:
+            return False
         if results is None:
             for delivery in batch:
 
