@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import docker
 import pytest
@@ -20,15 +21,20 @@ from manman.bus.connection import Connection, connect
 from manman.bus.consumer import Delivery, consume
 from manman.bus.publisher import Publisher
 from manman.bus.streams import read_log
+from manman.health import Health
 from manman.messages import routing
 from manman.messages.codec import decode, encode
 from manman.messages.commands import GameConfig, SendInput, ServerGameConfig, StartSession, StopSession
 from manman.messages.health import Heartbeat
 from manman.messages.logs import LogLine
 from manman.messages.status import SessionReported
+from manman.rpc.client import channel_to_api
 from manman.settings import BusSettings
 from manman_devstack import debian_base, images
 from manman_devstack.eventually import eventually
+from manman_host import app
+from manman_host.identity import Identity
+from manman_host.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -184,6 +190,27 @@ class HostProcess:
             await self._process.wait()
 
 
+class HostHere:
+    """The host of a world, inside the test's own process: it is there at once."""
+
+    def __init__(self, world: World, group: asyncio.TaskGroup) -> None:
+        self._world = world
+        self._group = group
+
+    async def start(self) -> None:
+        self._task = self._group.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        settings = Settings(**{name.lower(): value for name, value in self._world.variables.items()})
+        async with channel_to_api(settings) as channel:
+            identity = Identity(self._world.server_id, "test", settings.environment, uuid4())
+            await app.run_as(identity, settings, Health(), channel)
+
+    async def end(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+
 @pytest.fixture(scope="session")
 def engine(docker_host: str) -> Iterator[docker.DockerClient]:
     client = docker.DockerClient(base_url=docker_host)
@@ -206,6 +233,15 @@ async def world(amqp_url: str, docker_host: str, engine: docker.DockerClient, ga
             yield world
     finally:
         world.remove_everything()
+
+
+@pytest.fixture
+async def host_here(world: World) -> AsyncIterator[HostHere]:
+    async with asyncio.TaskGroup() as group:
+        host = HostHere(world, group)
+        await host.start()
+        yield host
+        await host.end()
 
 
 @pytest.fixture

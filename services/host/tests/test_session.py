@@ -11,9 +11,9 @@ from manman.messages.commands import File, PortBinding, Resources, ServerGameCon
 from manman_devstack.eventually import eventually
 
 if TYPE_CHECKING:
-    from conftest import HostProcess, World
+    from conftest import HostHere, World
 
-pytestmark = pytest.mark.usefixtures("host")
+pytestmark = pytest.mark.usefixtures("host_here")
 
 
 async def test_a_session_starts_answers_input_and_stops_by_its_own_command(world: World) -> None:
@@ -199,12 +199,12 @@ async def test_the_heartbeat_lists_what_runs(world: World) -> None:
     await eventually(lambda: world.heartbeats[-1].sessions == [])
 
 
-async def test_a_host_that_ends_leaves_its_games_running(world: World, host: HostProcess) -> None:
+async def test_a_host_that_ends_leaves_its_games_running(world: World, host_here: HostHere) -> None:
     await world.start()
     await world.reported("running")
-    await host.end()
+    await host_here.end()
     assert world.game().status == "running"
-    await host.start()
+    await host_here.start()
     recovered = await world.reported("running", count=2)
     assert recovered.recovered
     await world.stop(force=True)

@@ -38,10 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import grpc
-    from manman.bus.connection import Connection
-    from manman.health import Component
     from manman.messages.health import Capabilities
 
+    from manman_host.identity import Identity
     from manman_host.settings import Settings
 
 Measure: TypeAlias = "Callable[[], Awaitable[Capabilities | None]]"
@@ -52,68 +51,65 @@ log = structlog.get_logger(__name__)
 
 async def main(settings: Settings) -> None:
     """Run the host until told to stop."""
-    data = DataFolder(
-        inner=Path(settings.inner_data_dir), outer=Path(settings.host_data_dir), environment=settings.environment
-    )
-    health, engine = Health(), DockerEngine(settings.docker_host)
-    api, broker, commands = (health.component(name) for name in ("api", "broker", "commands"))
-    health.add("engine", engine.version)
+    health, engine, data = Health(), DockerEngine(settings.docker_host), _data_folder(settings)
     async with (
         health.serve(settings.health_check_host, settings.health_check_port),
         channel_to_api(settings) as channel,
     ):
-        measure = functools.partial(_measure, engine, data.inner)
+        measured = await _measure_patiently(functools.partial(_measure, engine, data.inner))
         identity = await register(
             channel,
             settings,
-            capabilities.to_registration(await _measure_patiently(measure), settings.port_ranges),
+            capabilities.to_registration(measured, settings.port_ranges),
             capabilities.FEATURES,
             file=data.host_file,
-            component=api,
+            component=health.component("api"),
         )
-        name = f"host-{identity.server_id}"
         with logs.bind(server_id=identity.server_id):
-            async with connect(settings, name, component=broker) as connection, Publisher(connection) as publisher:
-                announcer = Announcer(publisher, identity)
-                parts = Parts(
-                    settings, identity, engine, data, announcer, asyncio.Semaphore(settings.max_parallel_starts)
-                )
-                await serve(parts, connection, publisher, channel, measure=measure, commands=commands)
+            await run_as(identity, settings, health, channel)
 
 
-async def serve(
-    parts: Parts,
-    connection: Connection,
-    publisher: Publisher,
-    channel: grpc.aio.Channel,
-    *,
-    measure: Measure,
-    commands: Component,
-) -> None:
+async def run_as(identity: Identity, settings: Settings, health: Health, channel: grpc.aio.Channel) -> None:
     """Serve as a host that knows who it is: recover, beat, obey commands, sweep; until cancelled."""
-    settings, identity, announcer = parts.settings, parts.identity, parts.announcer
-    async with asyncio.TaskGroup() as group:
-        try:
+    engine, data = DockerEngine(settings.docker_host), _data_folder(settings)
+    health.add("engine", engine.version)
+    broker, commands = health.component("broker"), health.component("commands")
+    async with (
+        connect(settings, f"host-{identity.server_id}", component=broker) as connection,
+        Publisher(connection) as publisher,
+        Publisher(connection) as lines,
+    ):
+        announcer = Announcer(publisher, identity)
+        parts = Parts(settings, identity, engine, data, announcer, asyncio.Semaphore(settings.max_parallel_starts))
+        async with Supervisor(parts, connection, lines) as supervisor, asyncio.TaskGroup() as group:
             group.create_task(announcer.run())
             await _say_hello(announcer)
-            async with Publisher(connection) as lines, Supervisor(parts, connection, lines) as supervisor:
-                await _recover_patiently(parts, supervisor)
-                group.create_task(
-                    heartbeat.beat(
-                        publisher,
-                        identity,
-                        interval_s=settings.heartbeat_seconds,
-                        public_address=settings.public_address,
-                        inventory=supervisor.inventory,
-                        measure=measure,
-                    )
-                )
-                group.create_task(_sweep_for_ever(parts, supervisor, channel))
-                queue = topology.host_command_queue(identity.server_id)
+            await _recover_patiently(parts, supervisor)
+            beating = group.create_task(_beat(parts, publisher, supervisor))
+            group.create_task(_sweep_for_ever(parts, supervisor, channel))
+            queue = topology.host_command_queue(identity.server_id)
+            try:
                 await consume(connection, queue, supervisor.handle, concurrency=COMMANDS_AT_ONCE, component=commands)
-        finally:
-            with contextlib.suppress(Unavailable):
-                await announcer.host("offline")
+            finally:
+                beating.cancel()  # a heartbeat after the good-bye would take it back
+                with contextlib.suppress(Unavailable):
+                    await announcer.host("offline")
+
+
+def _data_folder(settings: Settings) -> DataFolder:
+    inner, outer = Path(settings.inner_data_dir), Path(settings.host_data_dir)
+    return DataFolder(inner=inner, outer=outer, environment=settings.environment)
+
+
+async def _beat(parts: Parts, publisher: Publisher, supervisor: Supervisor) -> None:
+    await heartbeat.beat(
+        publisher,
+        parts.identity,
+        interval_s=parts.settings.heartbeat_seconds,
+        public_address=parts.settings.public_address,
+        inventory=supervisor.inventory,
+        measure=functools.partial(_measure, parts.engine, parts.data.inner),
+    )
 
 
 async def _sweep_for_ever(parts: Parts, supervisor: Supervisor, channel: grpc.aio.Channel) -> None:
