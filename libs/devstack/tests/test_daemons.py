@@ -68,3 +68,12 @@ def test_a_port_keeps_its_number_until_it_is_forgotten(home: Home) -> None:
 
 def test_free_ports_are_none_that_the_kernel_gives_to_clients() -> None:
     assert free_port() < 32_768
+
+
+def test_a_folder_for_sockets_is_short_however_deep_the_home(tmp_path: Path) -> None:
+    deep = Home(tmp_path / ("deep" * 12) / ("deeper" * 8))
+    folder = deep.short_folder("host")
+    assert len(str(folder)) <= 57
+    assert folder.is_dir()
+    assert deep.short_folder("host") == folder
+    folder.rmdir()
