@@ -61,15 +61,16 @@ class Deployment:
 
     @property
     def addresses(self) -> list[tuple[str, str]]:
-        """Where players connect, as (address:port, protocol), in the order of the bindings."""
+        """Where players connect, as (address:port, protocols), in the order of the bindings."""
         host = (self.server.public_address or self.server.name) if self.server else ""
         if ":" in host and not host.startswith("["):
             host = f"[{host}]"
-        return [
-            (f"{host}:{port.host_port}" if host else str(port.host_port), port.protocol or "TCP")
-            for port in self.row.port_bindings
-            if port.host_port
-        ]
+        protocols: dict[str, list[str]] = {}
+        for port in self.row.port_bindings:
+            if port.host_port:
+                address = f"{host}:{port.host_port}" if host else str(port.host_port)
+                protocols.setdefault(address, []).append(port.protocol or "TCP")
+        return [(address, " + ".join(spoken)) for address, spoken in protocols.items()]
 
 
 @dataclass(frozen=True)
