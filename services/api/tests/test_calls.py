@@ -30,7 +30,9 @@ Code = grpc.StatusCode
 
 async def world(api: Any) -> Any:
     """Make a host, a game, a config and a deployment with an automatic port."""
-    server = (await api.control.RegisterServer(servers_pb2.RegisterServerRequest(name="h"))).server
+    server = (
+        await api.control.RegisterServer(servers_pb2.RegisterServerRequest(name="h", features=["config_files"]))
+    ).server
     game = (await api.control.CreateGame(games_pb2.CreateGameRequest(name="g", metadata={"genre": "fps"}))).game
     parameter = values_pb2.Parameter(key="n", type="int", default_value="1", max_value=9)
     config = (

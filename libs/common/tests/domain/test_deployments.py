@@ -12,6 +12,8 @@ def judge(
     online: bool = True,
     capabilities: Capabilities | None = None,
     memory_mb: int = 0,
+    needs: dict[str, str] | None = None,
+    features: tuple[str, ...] = (),
 ) -> Review:
     return review(
         wanted=wanted or [],
@@ -20,6 +22,8 @@ def judge(
         layers=[given or {}],
         host_is_online=online,
         capabilities=capabilities,
+        needs=needs or {},
+        features=features,
         memory_mb=memory_mb,
         cpu_millicores=0,
     )
@@ -83,3 +87,10 @@ def test_too_small_a_host_is_a_warning() -> None:
 def test_a_host_that_told_nothing_is_not_called_small() -> None:
     assert judge(capabilities=Capabilities()).issues == ()
     assert Severity.ERROR == "error"
+
+
+def test_a_host_that_would_ignore_part_of_the_config_is_a_warning() -> None:
+    needs = {"entrypoint": "entrypoint", "config_files": "files"}
+
+    assert found(judge(needs=needs, features=("entrypoint",))) == [("warning", "files")]
+    assert judge(needs=needs, features=("config_files", "entrypoint", "kill")).issues == ()

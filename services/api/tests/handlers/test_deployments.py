@@ -223,3 +223,18 @@ async def test_validation_tells_everything_and_writes_nothing(world: Any) -> Non
     assert [issue.field for issue in (await review(game_config_id=99)).issues] == ["game_config_id"]
     rows, _ = await deployments.list_deployments(server_id=0, page=Page(), uow=world.uow)
     assert len(rows) == 1
+
+
+async def test_validation_warns_of_what_the_host_would_ignore(world: Any) -> None:
+    config = await world.config(entrypoint=["/start"])
+
+    async def warnings(**told: Any) -> list[str]:
+        host = await world.host(**told)
+        found = await deployments.validate_deployment(
+            server_id=host.server_id, game_config_id=config.config_id, wanted=[], values={}, uow=world.uow
+        )
+        assert found.valid
+        return [issue.field for issue in found.issues]
+
+    assert await warnings() == ["entrypoint"]
+    assert await warnings(features=["entrypoint"]) == []

@@ -13,7 +13,7 @@ from manman.domain import parameters, ports
 from manman.errors import Invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from manman.domain.hosts import Capabilities
     from manman.domain.parameters import Declared
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 DEFAULT_MEMORY_MB = 1024
 DEFAULT_CPU_MILLICORES = 500
+
+ENTRYPOINT = "entrypoint"
+CONFIG_FILES = "config_files"
+READ_ONLY_VOLUMES = "read_only_volumes"
+"""Names of features that a host announces; one that does not announce them starts the game without these things."""
 
 
 class Severity(StrEnum):
@@ -75,10 +80,15 @@ def review(
     layers: Sequence[Mapping[str, str]],
     host_is_online: bool,
     capabilities: Capabilities | None,
+    needs: Mapping[str, str],
+    features: Collection[str],
     memory_mb: int,
     cpu_millicores: int,
 ) -> Review:
-    """Judge a wanted deployment of a known config on a known host; limits of 0 are estimated."""
+    """Judge a wanted deployment of a known config on a known host.
+
+    `needs` maps a feature of hosts to the field of the config that needs it. Limits of 0 are estimated.
+    """
     estimate = Estimate(
         memory_mb or DEFAULT_MEMORY_MB,
         cpu_millicores or DEFAULT_CPU_MILLICORES,
@@ -92,6 +102,11 @@ def review(
     issues += _port_issues(wanted, taken)
     issues += _parameter_issues(declared, layers)
     issues += _resource_issues(estimate, capabilities)
+    issues += [
+        Issue(Severity.WARNING, field, f"the host does not announce {feature!r} and would ignore it", "update its host")
+        for feature, field in needs.items()
+        if feature not in features
+    ]
     return Review(tuple(issues), estimate)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from manman.db.models import ServerCapability, ServerGameConfig
+    from manman.db.models import GameConfig, GameConfigVolume, ServerCapability, ServerGameConfig
     from manman.db.unit_of_work import Transaction, Uow
     from manman.domain.deployments import Review
 
@@ -153,9 +153,21 @@ async def validate_deployment(
             layers=[values],
             host_is_online=server.status == HostStatus.ONLINE,
             capabilities=_capabilities(newest),
+            needs=_needs(config, await tx.volumes.list(config_id=game_config_id)),
+            features=server.features,
             memory_mb=config.memory_mb,
             cpu_millicores=config.cpu_millicores,
         )
+
+
+def _needs(config: GameConfig, volumes: Sequence[GameConfigVolume]) -> dict[str, str]:
+    """Return the features that a host needs for this config, and the field that each is for."""
+    wanted = {
+        deployments.ENTRYPOINT: ("entrypoint", config.entrypoint),
+        deployments.CONFIG_FILES: ("files", config.files),
+        deployments.READ_ONLY_VOLUMES: ("volumes", [volume for volume in volumes if volume.read_only]),
+    }
+    return {feature: field for feature, (field, used) in wanted.items() if used}
 
 
 async def _ranges(tx: Transaction, server_id: int, default_ranges: Sequence[PortRange]) -> Sequence[PortRange]:
