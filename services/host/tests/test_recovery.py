@@ -77,7 +77,7 @@ async def test_a_killed_wrapper_is_restarted_and_the_game_does_not_notice(world:
 
 async def _within(check: object) -> bool:
     try:
-        return bool(await check())  # type: ignore[operator]
+        return bool(await check())  # type: ignore[operator] # any callable check
     except TimeoutError:
         return False
 

@@ -41,7 +41,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
         self._game = game
         self._session_id = session_id
 
-    async def Start(self, request: pb.StartRequest, context: Context) -> pb.StartResponse:  # noqa: ARG002, N802
+    async def Start(self, request: pb.StartRequest, context: Context) -> pb.StartResponse:
         """Start the planned game; repeated, say what is there."""
         self._check(request.session_id)
         if not request.HasField("plan"):
@@ -52,7 +52,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
             return pb.StartResponse(success=False, error_message=str(error))
         return pb.StartResponse(success=True, container_id=container_id)
 
-    async def Stop(self, request: pb.StopRequest, context: Context) -> pb.StopResponse:  # noqa: ARG002, N802
+    async def Stop(self, request: pb.StopRequest, context: Context) -> pb.StopResponse:
         """Stop the game and answer when it has ended."""
         self._check(request.session_id)
         try:
@@ -68,7 +68,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
             return pb.StopResponse(success=False, error_message=str(error), exit_code=-1)
         return pb.StopResponse(success=True, exit_code=state.exit_code if state.container_id else -1)
 
-    async def Kill(self, request: pb.KillRequest, context: Context) -> pb.KillResponse:  # noqa: ARG002, N802
+    async def Kill(self, request: pb.KillRequest, context: Context) -> pb.KillResponse:
         """Kill the game and answer when it has ended."""
         self._check(request.session_id)
         try:
@@ -77,10 +77,10 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
             return pb.KillResponse(success=False, error_message=str(error), exit_code=-1)
         return pb.KillResponse(success=True, exit_code=state.exit_code if state.container_id else -1)
 
-    async def SendInput(  # noqa: N802
+    async def SendInput(
         self,
         request: sessions_pb2.SendInputRequest,
-        context: Context,  # noqa: ARG002
+        context: Context,
     ) -> sessions_pb2.SendInputResponse:
         """Write to the game's stdin; success means that it was written."""
         self._check(request.session_id)
@@ -90,19 +90,19 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
             return sessions_pb2.SendInputResponse(success=False, error_message=str(error))
         return sessions_pb2.SendInputResponse(success=True)
 
-    async def GetStatus(  # noqa: N802
+    async def GetStatus(
         self,
         request: pb.GetStatusRequest,
-        context: Context,  # noqa: ARG002
+        context: Context,
     ) -> pb.GetStatusResponse:
         """Tell how the game is, after asking the engine."""
         self._check(request.session_id)
         return present(await self._game.look())
 
-    async def WatchStatus(  # noqa: N802
+    async def WatchStatus(
         self,
         request: pb.WatchStatusRequest,
-        context: Context,  # noqa: ARG002
+        context: Context,
     ) -> AsyncIterator[pb.WatchStatusResponse]:
         """Yield the status now and at every change, for as long as the caller listens."""
         self._check(request.session_id)
@@ -115,10 +115,10 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
             else:
                 await self._game.changed()
 
-    async def StreamOutput(  # noqa: N802
+    async def StreamOutput(
         self,
         request: pb.StreamOutputRequest,
-        context: Context,  # noqa: ARG002
+        context: Context,
     ) -> AsyncIterator[pb.StreamOutputResponse]:
         """Yield the lines kept since a number, then new ones; what is no longer kept is one chunk without data."""
         self._check(request.session_id)

@@ -218,7 +218,7 @@ class _NamedContext(ssl.SSLContext):
 
     server_name = ""
 
-    def wrap_bio(  # type: ignore[override]
+    def wrap_bio(  # type: ignore[override] # narrower than the stubs: only what asyncio passes
         self,
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
