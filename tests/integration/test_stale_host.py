@@ -2,9 +2,11 @@
 
 import asyncio
 
+from manman.errors import ManManError
 from manman_devstack.eventually import eventually
+from manman_devstack.platform import Platform
 from manman_devstack.scripted_host import ScriptedHost
-from manman_devstack.stage import Database, Subscriber
+from manman_devstack.stage import Database, Stage, Subscriber, lines_until
 
 
 async def test_a_silent_host_is_reported_stale_once_and_one_heartbeat_brings_it_back(
@@ -45,3 +47,34 @@ async def test_a_session_of_a_stale_host_keeps_its_last_known_state(
     await eventually(lambda: database.status_is(pending, "running"))
     await eventually(offline, timeout_s=15)
     await database.status_is(pending, "running")
+
+
+async def test_a_frozen_host_is_stale_and_back_when_it_thaws_and_its_game_never_stopped(
+    *, platform: Platform, real_host: int, stage: Stage, database: Database, subscriber: Subscriber
+) -> None:
+    session_id = await stage.start(await stage.deployment(real_host))
+    await eventually(lambda: database.status_is(session_id, "running"), timeout_s=40)
+
+    async def told(*keys: str) -> None:
+        told = await subscriber.keys(server_id=real_host)
+        assert [key for key in told if key.startswith("manman.host.")] == list(keys)
+
+    platform.freeze("host")
+    try:
+        await eventually(lambda: told("manman.host.stale"), timeout_s=20)
+        await database.status_is(session_id, "running")
+    finally:
+        platform.thaw("host")
+    await eventually(lambda: told("manman.host.stale", "manman.host.online"), timeout_s=30)
+
+    async def console_answers() -> None:
+        try:
+            await stage.say(session_id, "still there?")
+        except ManManError as error:
+            raise AssertionError(str(error)) from error
+
+    await eventually(console_answers, timeout_s=20)
+    await lines_until(platform.rest, session_id, "heard still there?")
+    await stage.control.call("StopSession", session_id=session_id)
+    await eventually(lambda: database.status_is(session_id, "stopped"), timeout_s=30)
+    await subscriber.expect("manman.session.running", "manman.session.stopped", session_id=session_id)
