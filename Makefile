@@ -57,7 +57,8 @@ check: setup ## Format, lint, types, import rules, architecture
 	@.venv/bin/pytest -q tests/architecture
 
 test: setup ## Every test, on the real Postgres, RabbitMQ, object store and Docker engine
-	@.venv/bin/pytest -q
+	@$(RUN) manman_devstack prepare
+	@.venv/bin/pytest -q --durations=15
 
 test-fast: setup ## Only what needs no service: the domain and the messages
 	@.venv/bin/pytest -q libs/common/tests/domain libs/common/tests/messages

@@ -20,6 +20,7 @@ from manman.v1 import (
     values_pb2,
     volumes_pb2,
 )
+from manman_devstack.browser import ensure as ensure_chromium
 from manman_ui import app
 from manman_ui.settings import Settings
 from playwright.async_api import async_playwright
@@ -284,7 +285,7 @@ async def ui(plane: ControlPlane) -> AsyncIterator[app.Running]:
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
+            executable_path=ensure_chromium(),
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"],
         )
         yield browser

@@ -1,4 +1,4 @@
-"""`python -m manman_devstack up|down|status|clean|demo`."""
+"""`python -m manman_devstack up|down|status|clean|prepare|demo`."""
 
 import argparse
 import sys
@@ -14,6 +14,7 @@ def main() -> int:
     commands.add_parser("down", help="end everything that `up` started")
     commands.add_parser("status", help="show what runs, and where")
     commands.add_parser("clean", help="`down`, and delete databases, images and logs")
+    commands.add_parser("prepare", help="install and build what the tests need, so that no test waits for it")
     commands.add_parser("demo", help="play a real game server through the running platform")
     command = parser.parse_args().command
     if command == "demo":
@@ -26,6 +27,7 @@ def main() -> int:
             "down": command_line.down,
             "status": command_line.status,
             "clean": command_line.clean,
+            "prepare": command_line.prepare,
         }[command]()
     except command_line.PROBLEMS as problem:
         print("\n".join([f"error: {problem}", *getattr(problem, "__notes__", [])]), file=sys.stderr)

@@ -1,8 +1,8 @@
-"""The platform for people: `up`, `down`, `status` and `clean`, on this machine, in `.devstack`.
+"""The platform for people: `up`, `down`, `status`, `clean` and `prepare`, on this machine, in `.devstack`.
 
 `up` may be called again at any time: it leaves alone what runs as it should, starts what does not, and restarts a
 service whose code or settings changed. `down` ends everything that `up` started and keeps data and images; `clean`
-throws those away too.
+throws those away too. `prepare` does what takes long before tests: it installs system packages and builds images.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from psycopg import sql
 
 from manman_devstack import (
     apt,
+    browser,
     containers,
     daemons,
     databases,
@@ -128,6 +129,23 @@ def clean() -> int:
     if host_data.is_symlink():
         shutil.rmtree(host_data.resolve(), ignore_errors=True)
     home.remove()
+    return 0
+
+
+def prepare() -> int:
+    """Install and build what the tests need; an engine that had to be started for that is ended again."""
+    parts.install_programs()
+    browser.ensure()
+    home = main_home()
+    engine = docker_engine.ensure(home)
+    try:
+        _in_parallel(
+            lambda: images.ensure_wrapper(engine.address),
+            lambda: _build_games(engine.address),
+        )
+    finally:
+        if engine.started:
+            docker_engine.end_private(home)
     return 0
 
 
