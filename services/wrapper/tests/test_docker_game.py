@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -201,3 +202,22 @@ async def test_input_to_an_ended_game_is_refused(make: Any, name: str, image: st
         await until_status(game, "stopped")
         with pytest.raises(Conflict, match="takes no input"):
             await game.send_input(b"x\n")
+
+
+async def test_a_start_whose_caller_hangs_up_goes_on_to_its_end(make: Any, name: str, image: str) -> None:
+    async with make() as game:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await game.start(name, request(image, ECHO))
+        await until_status(game, "running")
+        await until_line(game, b"ready")
+
+
+async def test_a_stop_whose_caller_hangs_up_goes_on_to_its_end(make: Any, name: str, image: str) -> None:
+    async with make() as game:
+        await game.start(name, request(image, "trap '' TERM; echo up; while true; do sleep 1; done"))
+        await until_line(game, b"up")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await game.stop(command="", grace_s=1, stop_signal="")
+        await until_status(game, "stopped")

@@ -223,6 +223,8 @@ class SessionRunner:
             )
         elif status.status == "stopping" and self.last_report.status != "stopping":
             self._announce(self._report("stopping"))
+            if not self._stop_wanted.is_set():
+                self.stop(StopWish())  # whoever asked for it may have died with an earlier life of this host
 
     async def _ship_lines(self) -> None:
         await self._container_known.wait()

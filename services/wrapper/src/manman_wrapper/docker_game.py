@@ -12,33 +12,43 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import msgspec
 import structlog
 from manman import clock
-from manman.errors import Conflict, Unavailable
+from manman.errors import Conflict, ManManError, Unavailable
 
+from manman_wrapper.container import (
+    NOT_FOUND,
+    create_container,
+    inspect,
+    inspect_patiently,
+    remove_container,
+    send_signal,
+    start_container,
+    stop_signal_of,
+    wait_for_exit,
+)
 from manman_wrapper.docker_http import DockerHttp, EngineAwayError, EngineError, Stdin
 from manman_wrapper.exit_reason import explain_exit, explain_refused_start
 from manman_wrapper.log_reader import Limits, LogReader
 from manman_wrapper.state import CRASHED, ENDED, LIVE, PENDING, RUNNING, STARTING, STOPPING, State, StateFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
     from types import TracebackType
 
-CONFLICT, NOT_FOUND = 409, 404
 CREATED = "created"
 DRAIN_TIMEOUT_S = 5.0
 KILL_TIMEOUT_S = 30.0
-ENGINE_RETRY_S = 0.5
 SAVE_INTERVAL_S = 2.0
 INPUT_TIMEOUT_S = 5.0
 MAX_SIGNAL_GRACE_S = 10.0
 
 log = structlog.get_logger(__name__)
+
+ResultT = TypeVar("ResultT")
 
 
 class DockerGame:
@@ -55,7 +65,8 @@ class DockerGame:
         self._input = asyncio.Lock()
         self._stdin: Stdin | None = None
         self._tasks = asyncio.TaskGroup()
-        self._running: list[asyncio.Task[None]] = []
+        self._followers: list[asyncio.Task[Any]] = []
+        self._operations: set[asyncio.Task[Any]] = set()
         self.output = LogReader(docker, limits, self._notify)
 
     async def __aenter__(self) -> Self:
@@ -69,7 +80,7 @@ class DockerGame:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop following. The game goes on."""
-        for task in self._running:
+        for task in (*self._followers, *self._operations):
             task.cancel()
         if self._stdin is not None:
             self._stdin.close()
@@ -89,7 +100,7 @@ class DockerGame:
         """Return the state after comparing it with the engine: a container that vanished is a crash."""
         if self._state.container_id and self._state.status in LIVE:
             try:
-                await self._inspect(self._state.container_id)
+                await inspect(self._docker, self._state.container_id)
             except EngineError as error:
                 if error.status == NOT_FOUND:
                     self._vanish()
@@ -100,8 +111,12 @@ class DockerGame:
     async def start(self, name: str, request: Mapping[str, Any]) -> str:
         """Create and start the container, or take the one that this session already has; return its id.
 
-        Raises `Conflict` with the reason when it cannot run; the same reason is in the state.
+        Goes on to its end when the caller leaves. Raises `Conflict` with the reason when it cannot run; the same
+        reason is in the state.
         """
+        return await self._to_the_end(self._start(name, request))
+
+    async def _start(self, name: str, request: Mapping[str, Any]) -> str:
         async with self._starting:
             if self._state.status in LIVE and self._state.container_id:
                 return self._state.container_id
@@ -118,29 +133,29 @@ class DockerGame:
                 raise Unavailable(str(error)) from error
 
     async def _create_and_start(self, name: str, request: Mapping[str, Any]) -> str:
-        container_id = await self._create(name, request)
+        container_id = await create_container(self._docker, name, request)
         self._set(status=STARTING, container_id=container_id)
-        if (await self._inspect(container_id))["State"]["Status"] != CREATED:
+        if (await inspect(self._docker, container_id))["State"]["Status"] != CREATED:
             self._run(self._resume(container_id))
             return container_id
         self._stdin = await self._docker.attach_stdin(container_id)
         registered, started = asyncio.Event(), asyncio.Event()
         self._run(self._follow(container_id, registered=registered, started=started))
         await registered.wait()
-        await self._docker.call("POST", f"/containers/{quote(container_id)}/start")
+        await start_container(self._docker, container_id)
         started.set()
         await self._set_running(container_id)
         return container_id
 
     async def _set_running(self, container_id: str) -> None:
-        found = await self._inspect_patiently(container_id)
+        found = await inspect_patiently(self._docker, container_id)
         if self._state.status == STARTING:
             self._set(status=RUNNING, started_at=_millis(found["State"]["StartedAt"]), image_digest=found["Image"])
 
     async def _resume(self, container_id: str) -> None:
         """Take up a container made earlier. One that was never started waits for the next `start`."""
         try:
-            found = await self._inspect_patiently(container_id)
+            found = await inspect_patiently(self._docker, container_id)
         except EngineError:
             self._vanish()
             return
@@ -150,28 +165,13 @@ class DockerGame:
         await self._set_running(container_id)
         await self._follow(container_id)
 
-    async def _create(self, name: str, request: Mapping[str, Any]) -> str:
-        try:
-            created = await self._docker.call("POST", "/containers/create", query={"name": name}, body=request)
-        except EngineError as error:
-            if error.status != CONFLICT:
-                raise
-            found = await self._docker.call("GET", f"/containers/{quote(name)}/json")
-            label = "manman.session_id"
-            if found["Config"]["Labels"].get(label) != request["Labels"].get(label):
-                raise
-            return str(found["Id"])
-        return str(created["Id"])
-
     async def _discard(self) -> None:
         """Remove a container that never ran."""
-        for task in self._running:
+        for task in self._followers:
             task.cancel()
-        self._running.clear()
+        self._followers.clear()
         if self._state.container_id:
-            with contextlib.suppress(EngineError, EngineAwayError):
-                path = f"/containers/{quote(self._state.container_id)}"
-                await self._docker.call("DELETE", path, query={"force": "1"})
+            await remove_container(self._docker, self._state.container_id)
 
     async def send_input(self, data: bytes) -> None:
         """Write `data` to the game's stdin; raise `Conflict` when no game runs."""
@@ -200,7 +200,13 @@ class DockerGame:
             self._stdin = None
 
     async def stop(self, *, command: str, grace_s: float, stop_signal: str) -> State:
-        """End the game: command on stdin, then signal, then kill. `grace_s` is for the first two together."""
+        """End the game: command on stdin, then signal, then kill. `grace_s` is for the first two together.
+
+        Goes on to its end when the caller leaves.
+        """
+        return await self._to_the_end(self._stop(command, grace_s, stop_signal))
+
+    async def _stop(self, command: str, grace_s: float, stop_signal: str) -> State:
         if self._state.status not in LIVE:
             return await self._never_started()
         self._set(status=STOPPING, asked_to=self._state.asked_to or "stop")
@@ -210,19 +216,40 @@ class DockerGame:
                 await self.send_input(command.encode() + b"\n")
                 await self._wait_for_end(grace_s - for_signal)
         if not self._ended.is_set():
-            await self._signal(stop_signal or await self._own_stop_signal())
+            own = self._state.container_id
+            await send_signal(self._docker, own, stop_signal or await stop_signal_of(self._docker, own))
             await self._wait_for_end(for_signal)
         if not self._ended.is_set():
-            await self._signal("SIGKILL")
+            await send_signal(self._docker, self._state.container_id, "SIGKILL")
         return await self._must_end()
 
     async def kill(self) -> State:
-        """End the game at once."""
+        """End the game at once, and see to it when the caller leaves."""
+        return await self._to_the_end(self._kill())
+
+    async def _kill(self) -> State:
         if self._state.status not in LIVE:
             return await self._never_started()
         self._set(status=STOPPING, asked_to="kill")
-        await self._signal("SIGKILL")
+        await send_signal(self._docker, self._state.container_id, "SIGKILL")
         return await self._must_end()
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Carry `work` out in our own task: a caller that hangs up must not leave a game half started or stopped."""
+
+        async def settle() -> tuple[ResultT | None, ManManError | None]:
+            try:
+                return await work, None
+            except ManManError as error:
+                return None, error
+
+        task = self._tasks.create_task(settle())
+        self._operations.add(task)
+        task.add_done_callback(self._operations.discard)
+        result, error = await asyncio.shield(task)
+        if error is not None:
+            raise error
+        return cast("ResultT", result)
 
     async def _never_started(self) -> State:
         async with self._starting:
@@ -241,22 +268,6 @@ class DockerGame:
             async with asyncio.timeout(timeout_s):
                 await self._ended.wait()
 
-    async def _signal(self, name: str) -> None:
-        path = f"/containers/{quote(self._state.container_id)}/kill"
-        try:
-            await self._docker.call("POST", path, query={"signal": name})
-        except EngineError as error:
-            if error.status not in (CONFLICT, NOT_FOUND):
-                raise Conflict(f"the engine did not send {name}: {error}") from error
-        except EngineAwayError as error:
-            raise Unavailable(str(error)) from error
-
-    async def _own_stop_signal(self) -> str:
-        with contextlib.suppress(EngineError, EngineAwayError):
-            found = await self._inspect(self._state.container_id)
-            return str(found["Config"].get("StopSignal") or "SIGTERM")
-        return "SIGTERM"
-
     async def _follow(
         self, container_id: str, *, registered: asyncio.Event | None = None, started: asyncio.Event | None = None
     ) -> None:
@@ -268,8 +279,8 @@ class DockerGame:
         saver = self._run(self._save_positions())
         reader: asyncio.Task[None] | None = None
         try:
-            tty = bool((await self._inspect_patiently(container_id))["Config"]["Tty"])
-            waiting = self._run(self._wait_for_exit(container_id, registered))
+            tty = bool((await inspect_patiently(self._docker, container_id))["Config"]["Tty"])
+            waiting = self._run(wait_for_exit(self._docker, container_id, registered))
             if started is not None:
                 await started.wait()
             self._run(self.output.close_silent_seconds())
@@ -292,31 +303,11 @@ class DockerGame:
             self.output.ended = True
             self._notify()
 
-    async def _wait_for_exit(self, container_id: str, registered: asyncio.Event | None) -> None:
-        condition = "not-running" if registered is None else "next-exit"
-        while True:
-            try:
-                path = f"/containers/{quote(container_id)}/wait"
-                async with self._docker.open("POST", path, query={"condition": condition}) as response:
-                    if registered is not None:
-                        registered.set()
-                    await response.body()
-                if not (await self._inspect(container_id))["State"]["Running"]:
-                    return
-            except EngineAwayError as error:
-                log.warning("engine_away", error=str(error))
-            except EngineError as error:
-                if error.status != NOT_FOUND:
-                    raise
-                return
-            condition = "not-running"
-            await asyncio.sleep(ENGINE_RETRY_S)
-
     async def _record_exit(self, container_id: str) -> None:
         if self._state.status in ENDED:
             self._ended.set()
             return
-        found = (await self._inspect_patiently(container_id))["State"]
+        found = (await inspect_patiently(self._docker, container_id))["State"]
         ending = explain_exit(found["ExitCode"], oom_killed=found["OOMKilled"], asked_to=self._state.asked_to)
         self._set(
             status=ending.status,
@@ -340,18 +331,8 @@ class DockerGame:
                 ended_at=_now_ms(),
             )
         self._ended.set()
+        self.output.ended = True
         self._notify()
-
-    async def _inspect(self, container_id: str) -> Any:  # noqa: ANN401 - the engine's own JSON
-        return await self._docker.call("GET", f"/containers/{quote(container_id)}/json")
-
-    async def _inspect_patiently(self, container_id: str) -> Any:  # noqa: ANN401 - the engine's own JSON
-        while True:
-            try:
-                return await self._inspect(container_id)
-            except EngineAwayError as error:
-                log.warning("engine_away", error=str(error))
-                await asyncio.sleep(ENGINE_RETRY_S)
 
     async def _save_positions(self) -> None:
         while True:
@@ -359,7 +340,7 @@ class DockerGame:
             state = self._with_log_position(self._state)
             if state != self._state:
                 self._state = state
-                await asyncio.to_thread(self._file.save, state)
+                self._file.save(state)
 
     def _with_log_position(self, state: State) -> State:
         position = self.output.tail_from or state.tail_from
@@ -375,9 +356,9 @@ class DockerGame:
         self._wake.set()
         self._wake = asyncio.Event()
 
-    def _run(self, work: Any) -> asyncio.Task[None]:  # noqa: ANN401 - any coroutine
-        task: asyncio.Task[None] = self._tasks.create_task(work)
-        self._running = [*(other for other in self._running if not other.done()), task]
+    def _run(self, work: Coroutine[Any, Any, ResultT]) -> asyncio.Task[ResultT]:
+        task = self._tasks.create_task(work)
+        self._followers = [*(other for other in self._followers if not other.done()), task]
         return task
 
 

@@ -18,15 +18,11 @@ from manman_wrapper.state import RUNNING, STOPPING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from typing import Any
-
-    import grpc
 
     from manman_wrapper.docker_game import DockerGame
     from manman_wrapper.output import Line
     from manman_wrapper.state import State
 
-    Context = grpc.aio.ServicerContext[Any, Any]
 
 DEFAULT_GRACE_S = 30.0
 LINES_AT_ONCE = 500
@@ -41,7 +37,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
         self._game = game
         self._session_id = session_id
 
-    async def Start(self, request: pb.StartRequest, context: Context) -> pb.StartResponse:
+    async def Start(self, request: pb.StartRequest, context: object) -> pb.StartResponse:
         """Start the planned game; repeated, say what is there."""
         self._check(request.session_id)
         if not request.HasField("plan"):
@@ -52,7 +48,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
             return pb.StartResponse(success=False, error_message=str(error))
         return pb.StartResponse(success=True, container_id=container_id)
 
-    async def Stop(self, request: pb.StopRequest, context: Context) -> pb.StopResponse:
+    async def Stop(self, request: pb.StopRequest, context: object) -> pb.StopResponse:
         """Stop the game and answer when it has ended."""
         self._check(request.session_id)
         try:
@@ -68,7 +64,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
             return pb.StopResponse(success=False, error_message=str(error), exit_code=-1)
         return pb.StopResponse(success=True, exit_code=state.exit_code if state.container_id else -1)
 
-    async def Kill(self, request: pb.KillRequest, context: Context) -> pb.KillResponse:
+    async def Kill(self, request: pb.KillRequest, context: object) -> pb.KillResponse:
         """Kill the game and answer when it has ended."""
         self._check(request.session_id)
         try:
@@ -80,7 +76,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
     async def SendInput(
         self,
         request: sessions_pb2.SendInputRequest,
-        context: Context,
+        context: object,
     ) -> sessions_pb2.SendInputResponse:
         """Write to the game's stdin; success means that it was written."""
         self._check(request.session_id)
@@ -93,7 +89,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
     async def GetStatus(
         self,
         request: pb.GetStatusRequest,
-        context: Context,
+        context: object,
     ) -> pb.GetStatusResponse:
         """Tell how the game is, after asking the engine."""
         self._check(request.session_id)
@@ -102,7 +98,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
     async def WatchStatus(
         self,
         request: pb.WatchStatusRequest,
-        context: Context,
+        context: object,
     ) -> AsyncIterator[pb.WatchStatusResponse]:
         """Yield the status now and at every change, for as long as the caller listens."""
         self._check(request.session_id)
@@ -118,7 +114,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
     async def StreamOutput(
         self,
         request: pb.StreamOutputRequest,
-        context: Context,
+        context: object,
     ) -> AsyncIterator[pb.StreamOutputResponse]:
         """Yield the lines kept since a number, then new ones; what is no longer kept is one chunk without data."""
         self._check(request.session_id)
