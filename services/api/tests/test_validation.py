@@ -1,5 +1,8 @@
 """The rules in the protos: they compile, they name the field, and they leave partial updates alone."""
 
+import re
+from pathlib import Path
+
 import pytest
 from google.protobuf.message import Message
 from manman.errors import Problem
@@ -18,7 +21,7 @@ from manman.v1 import (
     volumes_pb2,
     workshop_pb2,
 )
-from manman_api.validation import request_rules
+from manman_api.validation import WHAT_TO_WRITE, request_rules
 
 problems_of = request_rules()
 METHODS = [
@@ -97,3 +100,16 @@ def test_a_text_with_a_zero_character_is_refused_wherever_it_stands() -> None:
 
 def test_bytes_may_hold_zeros() -> None:
     assert problems_of(sessions_pb2.SendInputRequest(session_id=1, input=b"\x00")) == list[Problem]()
+
+
+def test_every_pattern_of_the_protos_has_words_for_people() -> None:
+    protos = Path(__file__).resolve().parents[3] / "proto/manman/v1"
+    texts = [path.read_text() for path in protos.glob("*.proto")]
+    patterns = {found for text in texts for found in re.findall(r'pattern = "([^"]+)"', text)}
+    assert patterns == set(WHAT_TO_WRITE)
+
+
+def test_a_pattern_is_explained_and_not_shown() -> None:
+    binding = values_pb2.PortBinding(container_port=1, protocol="QUIC")
+    request = server_game_configs_pb2.DeployGameConfigRequest(server_id=1, game_config_id=1, port_bindings=[binding])
+    assert problems_of(request) == [Problem("port_bindings[0].protocol", "use TCP or UDP")]

@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 WHOLE_REQUEST = "request"
 """The field named by a problem that is about more than one field."""
 
+PATTERN_RULE = "string.pattern"
+
+WHAT_TO_WRITE = {
+    "^[a-z0-9_]+$": "use lower-case letters, digits and underscores only",
+    "^[A-Za-z0-9_]+$": "use letters, digits and underscores only",
+    "^[^=]+$": "a variable's name must not be empty and must not hold =",
+    "^(SIG[A-Z0-9]+)?$": "use a signal's name, such as SIGINT, or leave it empty",
+    "^([Tt][Cc][Pp]|[Uu][Dd][Pp])?$": "use TCP or UDP",
+    "^([0-7]{3,4})?$": "use an octal file mode, such as 0644, or leave it empty",
+}
+"""What a person can do about each pattern of the protos. A regular expression is no advice."""
+
 
 def request_rules() -> Callable[[Message], list[Problem]]:
     """Return the function. It compiles the rules of a message type when it first meets it (about 10 ms)."""
@@ -22,12 +34,18 @@ def request_rules() -> Callable[[Message], list[Problem]]:
 
     def problems_of(message: Message) -> list[Problem]:
         found = [
-            Problem(_path(violation.proto.field), violation.proto.message)
+            Problem(_path(violation.proto.field), _advice(violation))
             for violation in validator.collect_violations(message)
         ]
         return found or _zero_bytes(message)
 
     return problems_of
+
+
+def _advice(violation: protovalidate.Violation) -> str:
+    if violation.proto.rule_id == PATTERN_RULE:
+        return WHAT_TO_WRITE.get(str(violation.rule_value), violation.proto.message)
+    return str(violation.proto.message)
 
 
 def _path(field: Any) -> str:  # noqa: ANN401 - a message of protovalidate's own runtime
