@@ -158,9 +158,10 @@ class World:
         await eventually(lambda: not left(), timeout_s=20)
 
     def remove_everything(self) -> None:
-        for container in self.containers():
-            with contextlib.suppress(docker.errors.NotFound):
-                container.remove(force=True)
+        while found := self.containers():
+            for container in found:
+                with contextlib.suppress(docker.errors.APIError):  # a host that ends may be removing it already
+                    container.remove(force=True)
         for network in self.engine.networks.list(filters={"label": f"manman.environment={self.environment}"}):
             network.remove()
         for volume in self.engine.volumes.list(filters={"label": f"manman.environment={self.environment}"}):
