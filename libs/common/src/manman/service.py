@@ -21,9 +21,11 @@ from manman.settings import explain
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from types import FrameType
 
 EXIT_BAD_SETTINGS = 2
 SHUTDOWN_TIMEOUT_S = 30.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +51,10 @@ def run(main: Coroutine[object, object, object], *, shutdown_timeout_s: float = 
     Leaving takes at most `shutdown_timeout_s` after the signal; then the process ends the hard way, with 1, and the
     log names the tasks that hung.
     """
-    sys.exit(asyncio.run(_supervise(main, shutdown_timeout_s)))
+    code = asyncio.run(_supervise(main, shutdown_timeout_s))
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # a second one, while Python winds up, must not spoil the exit code
+    sys.exit(code)
 
 
 async def _supervise(main: Coroutine[object, object, object], shutdown_timeout_s: float) -> int:
@@ -59,15 +64,20 @@ async def _supervise(main: Coroutine[object, object, object], shutdown_timeout_s
     assert task is not None  # noqa: S101 - a coroutine always runs in a task; this is for the type checker
 
     def stop(name: str) -> None:
-        if stopped_by:
+        if stopped_by or task.done():
             return
         stopped_by.append(name)
         log.info("stopping", signal=name)
         loop.call_later(shutdown_timeout_s, _give_up, shutdown_timeout_s)
         task.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number.name)
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        # Not loop.add_signal_handler: that falls back to dying of the signal when the loop closes.
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop, signal.Signals(number).name)
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, on_signal)
     try:
         await main
     except asyncio.CancelledError:

@@ -19,7 +19,7 @@ def outgoing(key: str, body: bytes = b"{}", *, mandatory: bool = False) -> Outgo
 async def test_a_message_carries_its_properties(
     connection: Connection, publisher: Publisher, outside: Onlooker
 ) -> None:
-    queue = await topology.declare_event_queue(connection, "things", ["thing.#"])
+    queue = await topology.declare_queue(connection, topology.Queue("things", keys=["thing.#"]))
     await publisher.publish(
         "manman", "thing.made", b'{"a":1}', message_id="m-1", expiration_ms=60_000, headers={"h": "v"}
     )
@@ -35,7 +35,7 @@ async def test_a_message_carries_its_properties(
 async def test_a_mandatory_message_that_nobody_takes_raises_unroutable_and_the_next_one_still_goes(
     connection: Connection, publisher: Publisher, outside: Onlooker
 ) -> None:
-    queue = await topology.declare_event_queue(connection, "things", ["thing.#"])
+    queue = await topology.declare_queue(connection, topology.Queue("things", keys=["thing.#"]))
     with pytest.raises(Unroutable, match=r"command\.host\.9"):
         await publisher.publish("manman", "command.host.9.session.start", b"{}", message_id="m", mandatory=True)
     await publisher.publish("manman", "unheard", b"{}", message_id="m")
@@ -46,7 +46,7 @@ async def test_a_mandatory_message_that_nobody_takes_raises_unroutable_and_the_n
 async def test_many_messages_keep_their_order_and_each_gets_its_own_result(
     connection: Connection, publisher: Publisher, outside: Onlooker
 ) -> None:
-    queue = await topology.declare_event_queue(connection, "things", ["thing.#"])
+    queue = await topology.declare_queue(connection, topology.Queue("things", keys=["thing.#"]))
     messages = [outgoing("thing.x", str(number).encode()) for number in range(700)]
     messages[3] = outgoing("nobody", mandatory=True)
     results = await publisher.publish_many(messages)
