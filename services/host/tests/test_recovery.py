@@ -9,6 +9,7 @@ from manman_devstack.eventually import eventually
 
 if TYPE_CHECKING:
     from conftest import HostProcess, World
+    from manman.messages.health import Heartbeat
 
 COUNT = "i=0; while read go; do for n in $(seq 1 $go); do i=$((i+1)); echo line $i; done; done"
 
@@ -51,6 +52,30 @@ async def test_a_game_that_ended_while_the_host_was_dead_is_reported_with_its_co
     assert (crashed.exit_code, crashed.reason) == (4, "exited")
     await world.lines_until("last words")
     await world.clean()
+
+
+async def test_a_recovered_session_is_in_the_inventory_before_its_wrapper_answers(
+    world: World, host: HostProcess
+) -> None:
+    await world.start()
+    await world.reported("running")
+    (before,) = {beat.host_boot_id for beat in world.heartbeats}
+    await host.kill()
+    (wrapper,) = world.containers(type="wrapper")
+    wrapper.pause()
+    await host.start()
+
+    def of_new_life() -> list[Heartbeat]:
+        return [beat for beat in world.heartbeats if beat.host_boot_id != before]
+
+    await eventually(lambda: len(of_new_life()) >= 3, timeout_s=20)
+    assert all([item.session_id for item in beat.sessions or ()] == [1] for beat in of_new_life())
+    assert not [report for report in world.reports if report.status in {"crashed", "stopped"}]
+    wrapper.unpause()
+    assert (await world.reported("running", count=2)).recovered
+    await eventually(lambda: [item.status for item in of_new_life()[-1].sessions or ()] == ["running"])
+    await world.stop(force=True)
+    await world.reported("stopped")
 
 
 async def test_a_killed_wrapper_is_restarted_and_the_game_does_not_notice(world: World, host: HostProcess) -> None:

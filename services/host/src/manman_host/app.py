@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -45,12 +46,16 @@ if TYPE_CHECKING:
 
 Measure: TypeAlias = "Callable[[], Awaitable[Capabilities | None]]"
 COMMANDS_AT_ONCE = 64
+ENGINE_CALLS_AT_ONCE = 48
+"""Every call to the engine holds a thread, a pull for minutes: many more than MAX_PARALLEL_STARTS."""
 
 log = structlog.get_logger(__name__)
 
 
 async def main(settings: Settings) -> None:
     """Run the host until told to stop."""
+    threads = ThreadPoolExecutor(ENGINE_CALLS_AT_ONCE, thread_name_prefix="engine")
+    asyncio.get_running_loop().set_default_executor(threads)
     health, engine, data = Health(), DockerEngine(settings.docker_host), _data_folder(settings)
     async with (
         health.serve(settings.health_check_host, settings.health_check_port),

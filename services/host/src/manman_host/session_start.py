@@ -106,7 +106,12 @@ class Preparation:
             raise StartFailed("image_unavailable", str(error)) from error
         except Invalid as error:
             raise StartFailed("invalid_command", str(error)) from error
-        except (Conflict, Unavailable) as error:
+        except Unavailable as error:
+            raise StartFailed("engine_unavailable", str(error)) from error
+        except Conflict as error:
+            if "address pool" in str(error):
+                advice = "the engine has no network left for this session: give it more with default-address-pools"
+                raise StartFailed("no_network", f"{advice} ({error})") from error
             raise StartFailed("start_failed", str(error)) from error
 
     async def start_game(self) -> str:
