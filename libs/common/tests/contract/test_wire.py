@@ -8,9 +8,17 @@ import pytest
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor
-from manman.v1 import api_pb2, log_processor_pb2, permissions_pb2, values_pb2, workshop_pb2, wrapper_control_pb2
+from manman.v1 import (
+    access_control_pb2,
+    api_pb2,
+    log_processor_pb2,
+    permissions_pb2,
+    values_pb2,
+    workshop_pb2,
+    wrapper_control_pb2,
+)
 
-FILES = (api_pb2, workshop_pb2, log_processor_pb2, wrapper_control_pb2, values_pb2)
+FILES = (api_pb2, workshop_pb2, log_processor_pb2, wrapper_control_pb2, values_pb2, access_control_pb2)
 TYPES = {5: "i32", 3: "i64", 1: "f64", 9: "str", 8: "bool", 12: "bytes"}
 LABEL_REPEATED, TYPE_MESSAGE, TYPE_ENUM = 3, 11, 14
 STREAM = "stream "
@@ -92,7 +100,9 @@ def test_every_message_is_what_the_wire_says_and_there_is_no_other() -> None:
     assert dict(actual_messages()) == expected_messages()
 
 
-@pytest.mark.parametrize(("service", "count"), [("ManManAPI", 66), ("WorkshopService", 31), ("LogProcessor", 1)])
+@pytest.mark.parametrize(
+    ("service", "count"), [("ManManAPI", 66), ("WorkshopService", 31), ("LogProcessor", 1), ("AccessControl", 4)]
+)
 def test_a_service_has_exactly_its_methods(service: str, count: int) -> None:
     assert len(SERVICES[service]) == count
     assert {method.name for method in methods_of(service)} == set(SERVICES[service])

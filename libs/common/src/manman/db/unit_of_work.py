@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from manman.db.api_tokens import ApiTokens
+from manman.db.audit_log import AuditLog
 from manman.db.configs import Configs
 from manman.db.deployments import Deployments
 from manman.db.games import Games
@@ -49,6 +51,8 @@ class Transaction:
         self.ports = Ports(database_session)
         self.sessions = Sessions(database_session)
         self.outbox = OutboxRows(database_session)
+        self.api_tokens = ApiTokens(database_session)
+        self.audit_log = AuditLog(database_session)
 
     async def flush(self) -> None:
         """Send what was changed so far to the database, without committing: constraints speak now."""

@@ -1,5 +1,6 @@
 """The schema: one mapped class per table, one module per noun, one metadata (`Base.metadata`)."""
 
+from manman.db.models.access import ApiToken, AuditEntry
 from manman.db.models.actions import ActionDefinition, ActionExecution, ActionInputField, ActionInputOption
 from manman.db.models.backups import Backup, BackupConfig, BackupConfigAction, BackupRun
 from manman.db.models.configuration import ConfigurationPatch, ConfigurationStrategy, StrategyParameterBinding
@@ -33,6 +34,8 @@ __all__ = [
     "ActionExecution",
     "ActionInputField",
     "ActionInputOption",
+    "ApiToken",
+    "AuditEntry",
     "Backup",
     "BackupConfig",
     "BackupConfigAction",
