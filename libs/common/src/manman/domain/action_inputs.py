@@ -1,0 +1,165 @@
+"""Action inputs: what somebody fills in before a command is sent, and which values are let through.
+
+A value becomes part of one line on a game's console. A line end in it would be a second command, so control characters
+are refused in every value, whatever the input's type.
+
+Patterns are RE2's, matched anywhere in the value and in linear time: nobody can stall the control plane with one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import re2  # type: ignore[import-untyped] # it ships no types
+
+from manman.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+TYPES = ("text", "number", "select", "textarea", "checkbox", "radio", "email", "url")
+CHOICES = ("select", "radio")
+"""Types whose value is one of the options."""
+
+CHECKED, UNCHECKED = "true", "false"
+MAX_CHARACTERS = 4096
+"""Of one value."""
+
+_PATTERN_MEMORY_BYTES = 1 << 20
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+# "Valid e-mail address" of https://html.spec.whatwg.org/multipage/input.html
+_EMAIL = re2.compile(
+    r"^[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+"
+    r"@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$"
+)
+_LINE_BREAKING = ("Cc", "Zl", "Zp")
+"""Unicode categories: control characters, line and paragraph separators."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One choice of a select or radio input. `is_default` marks what a form shows first."""
+
+    value: str
+    label: str = ""
+    display_order: int = 0
+    is_default: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One input of an action; limits that are None are not checked, lengths count characters."""
+
+    name: str
+    label: str = ""
+    type: str = "text"
+    required: bool = False
+    placeholder: str = ""
+    help_text: str = ""
+    default_value: str = ""
+    display_order: int = 0
+    pattern: str = ""
+    min_value: float | None = None
+    max_value: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    options: tuple[Option, ...] = ()
+
+
+def check_inputs(fields: Sequence[Field], given: Mapping[str, str]) -> Problem | None:
+    """Return the first thing wrong with what was filled in, by the order in which inputs are shown.
+
+    Names that are no input are ignored. An input that is not required may be left out or empty.
+    """
+    for field in in_order(fields):
+        text = complaint(field, given.get(field.name, ""))
+        if text:
+            return Problem(f"input_values.{field.name}", text)
+    return None
+
+
+def in_order(fields: Sequence[Field]) -> list[Field]:
+    """Return inputs as they are shown."""
+    return sorted(fields, key=lambda field: field.display_order)
+
+
+def complaint(field: Field, value: str) -> str | None:
+    """Return what to do about a value that does not fit, None when it fits."""
+    if not value:
+        return "is required; fill it in" if field.required else None
+    if len(value) > MAX_CHARACTERS:
+        return f"use at most {MAX_CHARACTERS} characters, not {len(value)}"
+    if any(unicodedata.category(character) in _LINE_BREAKING for character in value):
+        return "leave out line ends, tabs and other control characters"
+    return _wrong_pattern(field, value) or _wrong_type(field, value) or _wrong_length(field, value)
+
+
+def pattern_complaint(pattern: str) -> str | None:
+    """Return why a pattern cannot be used, None when it can."""
+    try:
+        _compile(pattern)
+    except re2.error as refused:
+        reason = refused.args[0]
+        return f"is no RE2 expression: {reason.decode(errors='replace') if isinstance(reason, bytes) else reason}"
+    return None
+
+
+def _wrong_pattern(field: Field, value: str) -> str | None:
+    if field.pattern and _compile(field.pattern).search(value) is None:
+        return f"must match {field.pattern}"
+    return None
+
+
+def _wrong_type(field: Field, value: str) -> str | None:
+    if field.type == "number":
+        return _wrong_number(field, value)
+    if field.type in CHOICES and value not in {option.value for option in field.options}:
+        return f"choose one of {', '.join(option.value for option in field.options)}"
+    if field.type == "checkbox" and value not in (CHECKED, UNCHECKED):
+        return f"use {CHECKED} or {UNCHECKED}"
+    if field.type == "email" and _EMAIL.search(value) is None:
+        return "write an e-mail address such as ann@example.org"
+    if field.type == "url" and not _is_web_address(value):
+        return "write an address that begins with http:// or https://"
+    return None
+
+
+def _wrong_number(field: Field, value: str) -> str | None:
+    number = float(value) if _NUMBER.fullmatch(value) else math.inf
+    if not math.isfinite(number):
+        return "write a number"
+    if field.min_value is not None and number < field.min_value:
+        return f"use {field.min_value:g} or more"
+    if field.max_value is not None and number > field.max_value:
+        return f"use {field.max_value:g} or less"
+    return None
+
+
+def _wrong_length(field: Field, value: str) -> str | None:
+    if field.min_length is not None and len(value) < field.min_length:
+        return f"use at least {field.min_length} characters"
+    if field.max_length is not None and len(value) > field.max_length:
+        return f"use at most {field.max_length} characters"
+    return None
+
+
+def _is_web_address(value: str) -> bool:
+    if any(character.isspace() for character in value):
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
+def _compile(pattern: str) -> re2._Regexp:
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _PATTERN_MEMORY_BYTES
+    return re2.compile(pattern, options)
