@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from manman.domain.reconcile import Finding, Listed, Missing, Move, Recorded, Zombie, reconcile
 from manman.domain.sessions import SessionView, Status, Verdict
+from manman.messages.health import RECOVERING
 
 NOW = datetime(2026, 7, 18, 10, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(hours=1)
@@ -39,6 +40,11 @@ def listed(status: str) -> Listed:
 )
 def test_a_listed_session_is_corrected_by_the_same_table(before: str, seen: str, finding: Finding | None) -> None:
     assert reconcile([recorded(before)], [listed(seen)], NOW, GRACE_S) == ([finding] if finding else [])
+
+
+@pytest.mark.parametrize("before", list(Status))
+def test_a_session_that_its_host_is_still_looking_into_is_neither_missing_nor_moved(before: str) -> None:
+    assert reconcile([recorded(before)], [listed(RECOVERING)], NOW, GRACE_S) == []
 
 
 @pytest.mark.parametrize(

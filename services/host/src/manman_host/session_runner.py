@@ -19,7 +19,7 @@ import structlog
 from manman import logs
 from manman.bus.connection import Backoff
 from manman.errors import Conflict, ManManError, TimedOut, Unavailable
-from manman.messages.health import SessionInventoryItem
+from manman.messages.health import RECOVERING, SessionInventoryItem
 from manman.messages.status import SessionReported
 
 from manman_host.container_spec import base_labels
@@ -112,8 +112,11 @@ class SessionRunner:
         return self._over.is_set()
 
     def inventory_item(self) -> SessionInventoryItem | None:
-        """Return the session as the control plane knows it from us; None before the first confirmed report."""
-        status = self._parts.announcer.known_status(self.session_id)
+        """Return the session as the control plane knows it from us; None for a new one before its first such report.
+
+        One that was found is listed from the start: left out, it would be called crashed while it plays.
+        """
+        status = self._parts.announcer.known_status(self.session_id) or (RECOVERING if self._recovered else "")
         if not status:
             return None
         return SessionInventoryItem(

@@ -16,6 +16,10 @@ MAX_INVENTORY = 200
 """A host lists at most this many sessions in one heartbeat."""
 
 
+RECOVERING = "recovering"
+"""Listed like this, a session is on the host, which does not know its state yet: it is neither missing nor moved."""
+
+
 class SessionStats(Body, frozen=True, kw_only=True):
     """How many sessions the host has in each state."""
 
