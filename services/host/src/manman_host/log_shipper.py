@@ -75,9 +75,11 @@ class LogShipper:
                 self._in_flight = len(batch)
                 self._changed.notify_all()
             while batch:
-                batch = await self._send(batch)
+                batch, unsure = await self._send(batch)
                 if batch:
                     await backoff.pause()
+                if unsure:
+                    batch = await self._without_stored(batch)
             backoff.reset()
             async with self._changed:
                 self._in_flight = 0
@@ -135,8 +137,8 @@ class LogShipper:
             self._waiting.append(line)
             self._changed.notify_all()
 
-    async def _send(self, batch: list[LogLine]) -> list[LogLine]:
-        """Send a batch and return what must be sent again.
+    async def _send(self, batch: list[LogLine]) -> tuple[list[LogLine], bool]:
+        """Send a batch; return what must be sent again, and whether the first of it may be stored all the same.
 
         Lines are mandatory: for some seconds after its start the broker does not know its streams yet, and would
         confirm lines that it drops.
@@ -149,9 +151,10 @@ class LogShipper:
             await asyncio.to_thread(self._folder.save_log_position, position)
         if again:
             log.warning("lines_wait", session_id=self._session_id, lines=len(again))
-        if any(isinstance(result, Unroutable) for result in results):
+        returned = any(isinstance(result, Unroutable) for result in results)
+        if returned:
             await self._declare_stream()
-        return again
+        return again, bool(again) and not returned
 
     def _outgoing(self, line: LogLine) -> Outgoing:
         return Outgoing(
@@ -167,6 +170,17 @@ class LogShipper:
             await topology.declare_log_stream(self._connection, self._session_id)
         except ManManError as error:
             log.warning("log_stream_away", session_id=self._session_id, reason=str(error))
+
+    async def _without_stored(self, batch: list[LogLine]) -> list[LogLine]:
+        """Leave out what the broker stored before it could confirm: the stream itself knows.
+
+        Lines are stored in their order, so whatever has a number up to the last stored one is there.
+        """
+        container_id = batch[-1].stream_id
+        if not container_id:
+            return batch
+        stored = await self._last_in_stream(container_id)
+        return [line for line in batch if not 0 < line.seq <= stored]
 
     async def _resume_from(self, container_id: str) -> int:
         """Return the number of the last line of this container that is in the stream."""
