@@ -188,3 +188,31 @@ async def test_lost_sessions_come_back_with_an_inventory(desk: Any, world: Any, 
     await beat(desk, world.server_id, sessions=[runs(session_id)], host_boot_id=uuid4())
     row = database.session(session_id)
     assert (row["status"], row["ended_at"], row["recovered_at"]) == ("running", None, NOW)
+
+
+async def test_of_two_lost_sessions_of_one_deployment_one_comes_back_and_the_other_is_stopped(
+    desk: Any, world: Any, database: Any
+) -> None:
+    sgc_id = await world.deploy()
+    first = await world.session(Status.LOST, sgc_id=sgc_id)
+    second = await world.session(Status.LOST, sgc_id=sgc_id)
+    await world.host("offline")
+    desk.wait(61)
+    assert await beat(desk, world.server_id, sessions=[runs(first), runs(second)]) is None
+    assert database.server(world.server_id)["status"] == "online"
+    assert {database.session(first)["status"], database.session(second)["status"]} == {"running", "lost"}
+    assert database.keys() == [
+        "manman.host.online",
+        "manman.session.running",
+        f"command.host.{world.server_id}.session.stop",
+    ]
+
+
+async def test_two_lost_sessions_of_one_deployment_do_not_both_come_back_without_an_inventory(
+    desk: Any, world: Any, database: Any
+) -> None:
+    sgc_id = await world.deploy()
+    both = [await world.session(Status.LOST, sgc_id=sgc_id, lost_reason="host_offline") for _ in range(2)]
+    await world.host("offline")
+    assert await beat(desk, world.server_id, session_stats=SessionStats(running=2)) is None
+    assert sorted(str(database.session(session_id)["status"]) for session_id in both) == ["lost", "running"]

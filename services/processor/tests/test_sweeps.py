@@ -1,9 +1,11 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from manman.domain.sessions import Status
+from manman.messages.external import HostEvent
 from manman.messages.health import Heartbeat
 from manman_processor.hearing import Hearing
 from manman_processor.sweeps import lost_sessions, overdue_sessions, settled_messages, stale_hosts
@@ -101,6 +103,27 @@ async def test_a_stop_without_news_is_forced_and_then_lost(uow: Any, world: Any,
     assert database.keys() == [f"command.host.{world.server_id}.session.stop", "manman.session.lost"]
 
 
+async def test_a_stop_that_may_take_long_is_not_forced_before(uow: Any, world: Any, database: Any) -> None:
+    session_id = await world.session(Status.STOPPING)
+    async with uow() as tx:
+        origin = await tx.deployments.origin(database.session(session_id)["sgc_id"])
+        (await tx.configs.lock(origin.game_config_id)).stop_timeout_seconds = 600
+        await tx.commit()
+    assert await overdue_sessions.sweep(uow, after(780), Limits()) == 0
+    assert await overdue_sessions.sweep(uow, after(781), Limits()) == 1
+    assert database.session(session_id)["status"] == "stopping"
+    assert database.keys() == [f"command.host.{world.server_id}.session.stop"]
+
+
+async def test_a_stop_by_force_from_an_earlier_attempt_does_not_count(uow: Any, world: Any, database: Any) -> None:
+    session_id = await world.session(Status.STOPPING, forced_stop_at=NOW - span(3600))
+    assert await overdue_sessions.sweep(uow, after(181), Limits()) == 1
+    assert database.session(session_id)["status"] == "stopping"
+    assert database.keys() == [f"command.host.{world.server_id}.session.stop"]
+    assert await overdue_sessions.sweep(uow, after(302), Limits()) == 1
+    assert database.session(session_id)["lost_reason"] == "stop_stalled"
+
+
 async def test_a_running_session_is_never_overdue(uow: Any, world: Any, database: Any) -> None:
     session_id = await world.session(Status.RUNNING)
     assert await overdue_sessions.sweep(uow, after(1_000_000), Limits()) == 0
@@ -125,6 +148,20 @@ async def test_published_messages_are_removed_after_a_while_and_waiting_ones_nev
         await tx.commit()
     assert await settled_messages.sweep(uow, after(60), span(60)) == 0
     assert await settled_messages.sweep(uow, after(61), span(60)) == 1
+    assert database.keys() == []
+
+
+async def test_one_run_removes_all_old_messages_however_many(uow: Any, database: Any) -> None:
+    async with uow() as tx:
+        for _ in range(12_000):
+            tx.outbox.add_external(
+                routing_key="manman.host.online", body=HostEvent(server_id=1, status="online"), message_id=uuid4()
+            )
+        await tx.flush()
+        rows = await tx.outbox.unpublished(limit=20_000)
+        await tx.outbox.mark_published([row.id for row in rows], now=NOW)
+        await tx.commit()
+    assert await settled_messages.sweep(uow, after(61), span(60)) == 12_000
     assert database.keys() == []
 
 

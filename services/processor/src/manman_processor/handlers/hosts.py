@@ -14,7 +14,7 @@ from manman.db.sessions import view
 from manman.db.transitions import Change, announce_host
 from manman.domain.hosts import HostStatus, came_back
 from manman.domain.reconcile import Listed, Missing, Move, Recorded, Zombie, reconcile
-from manman.domain.sessions import LIVE, Status
+from manman.domain.sessions import LIVE, Status, Verdict
 from manman.errors import Invalid, Problem
 from manman.messages.health import MAX_INVENTORY
 from prometheus_client import Counter
@@ -98,13 +98,14 @@ async def _reconcile(
 ) -> None:
     """Bring the recorded sessions of the host in line with its own list.
 
-    In good weather there is nothing to do, so rows are locked, and looked at again, only when there is.
+    In good weather there is nothing to do, so rows are locked, and looked at again, only when there is. The newest
+    comes first: of several lost sessions of one deployment only that one can come back.
     """
     listed = [Listed(session_id=item.session_id, status=item.status) for item in inventory]
     if not await _findings(tx, server_id, listed, now=now, grace_s=grace_s, lock=False):
         return
     items = {item.session_id: item for item in inventory}
-    for finding in await _findings(tx, server_id, listed, now=now, grace_s=grace_s, lock=True):
+    for finding in reversed(await _findings(tx, server_id, listed, now=now, grace_s=grace_s, lock=True)):
         row = await tx.sessions.lock(finding.session_id)
         was = row.status
         if await _correct(tx, row, finding, items.get(row.session_id), now=now):
@@ -139,6 +140,8 @@ async def _correct(
     match finding:
         case Zombie():
             return await stop_by_force(tx, row, now=now)
+        case Move(verdict=Verdict.RECOVER) if await has_other_live(tx, row):  # it came back a moment ago
+            return await stop_by_force(tx, row, now=now)
         case Move():
             change = Change(status=finding.status, reason=finding.reason)
             if item is not None:
@@ -152,14 +155,15 @@ async def _correct(
 async def _recover_uncounted(tx: Transaction, server_id: int, *, running: int, now: datetime) -> None:
     """Believe a returned host without inventory that its lost sessions run, if it runs at least as many."""
     rows = await tx.sessions.of_server(server_id, statuses={Status.LOST}, lock=True)
-    lost = [row for row in rows if row.lost_reason == "host_offline" and not await has_other_live(tx, row)]
+    lost = [row for row in reversed(rows) if row.lost_reason == "host_offline" and not await has_other_live(tx, row)]
     if not lost:
         return
     if running < len(lost):
         log.warning("sessions_stay_lost", server_id=server_id, lost=len(lost), running=running)
         return
     for row in lost:
-        await transitions.apply(tx, row, Change(status=Status.RUNNING, reason="host_returned"), now=now)
+        if not await has_other_live(tx, row):
+            await transitions.apply(tx, row, Change(status=Status.RUNNING, reason="host_returned"), now=now)
 
 
 def _capability(said: Capabilities) -> dict[str, object]:

@@ -3,7 +3,8 @@
     pending   past its start's deadline and silent for 120 s          -> lost, `start_not_acknowledged`
     starting  on an online host, silent for 60 s if that host reports
               its preparations regularly, else for 900 s              -> lost, `start_stalled`
-    stopping  on an online host, silent for 180 s                     -> stop by force; 120 s later lost, `stop_stalled`
+    stopping  on an online host, silent for 180 s and for as long as
+              its config lets the game take                           -> stop by force; 120 s later lost, `stop_stalled`
 
 A lost session's host is told to stop it by force, in case it does come up. Sessions on offline hosts wait for their
 host (see `lost_sessions`); `running` never is overdue.
@@ -91,8 +92,12 @@ async def _push_stopping(tx: Transaction, now: datetime, limit: Limits) -> int:
     )
     touched = 0
     for row in rows:
-        if row.forced_stop_at is None:
-            touched += await stop_by_force(tx, row, now=now)
+        last_news = row.last_event_at or row.created_at
+        if row.forced_stop_at is None or row.forced_stop_at < last_news:  # not in this attempt to stop it
+            origin = await tx.deployments.origin(row.sgc_id)
+            grace = timedelta(seconds=(await tx.configs.get(origin.game_config_id)).stop_timeout_seconds)
+            if now - last_news > limit.stopping + grace:
+                touched += await stop_by_force(tx, row, now=now)
         elif now - row.forced_stop_at > limit.after_forced_stop:
             await _give_up(tx, row, "stop_stalled", "the host did not stop it, not even by force", now)
             touched += 1

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+BATCH = 5000
+"""Rows deleted in one transaction."""
+
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
@@ -11,8 +14,12 @@ if TYPE_CHECKING:
 
 
 async def sweep(uow: Uow, now: datetime, keep: timedelta) -> int:
-    """Delete them; return how many."""
-    async with uow() as tx:
-        deleted = await tx.outbox.delete_settled(before=now - keep)
-        await tx.commit()
-    return deleted
+    """Delete them all, some at a time; return how many."""
+    deleted = 0
+    while True:
+        async with uow() as tx:
+            count = await tx.outbox.delete_settled(before=now - keep, limit=BATCH)
+            await tx.commit()
+        deleted += count
+        if count < BATCH:
+            return deleted
