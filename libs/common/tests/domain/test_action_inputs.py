@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from manman.domain.action_inputs import MAX_CHARACTERS, Field, Option, check_inputs, complaint, pattern_complaint
+from manman.domain.action_inputs import MAX_CHARACTERS, check_inputs, complaint, pattern_complaint
+from manman.domain.actions import Field, Option
 
 MAPS = (Option(value="de_dust2"), Option(value="de_inferno", label="Inferno"))
 

@@ -4,15 +4,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from manman.domain.action_inputs import Field, Option, complaint
-from manman.domain.actions import (
-    Definition,
-    GivenField,
-    GivenOption,
-    check_definition,
-    give_options,
-    render,
-)
+from manman.domain.action_definitions import check_definition
+from manman.domain.action_inputs import complaint
+from manman.domain.actions import Definition, Field, GivenField, GivenOption, Option, give_options, render
 from manman.errors import Invalid
 
 A, B = Option(value="a"), Option(value="b")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from manman.db.actions import Actions
 from manman.db.api_tokens import ApiTokens
 from manman.db.audit_log import AuditLog
 from manman.db.configs import Configs
@@ -50,6 +51,7 @@ class Transaction:
         self.deployments = Deployments(database_session)
         self.ports = Ports(database_session)
         self.sessions = Sessions(database_session)
+        self.actions = Actions(database_session)
         self.outbox = OutboxRows(database_session)
         self.api_tokens = ApiTokens(database_session)
         self.audit_log = AuditLog(database_session)

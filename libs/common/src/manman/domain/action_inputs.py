@@ -1,4 +1,4 @@
-"""Action inputs: what somebody fills in before a command is sent, and which values are let through.
+"""What somebody may fill in before an action's command is sent.
 
 A value becomes part of one line on a game's console. A line end in it would be a second command, so control characters
 are refused in every value, whatever the input's type.
@@ -8,7 +8,6 @@ Patterns are RE2's, matched anywhere in the value and in linear time: nobody can
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 import unicodedata
@@ -17,16 +16,14 @@ from urllib.parse import urlsplit
 
 import re2  # type: ignore[import-untyped] # it ships no types
 
+from manman.domain.actions import CHECKED, CHOICES, UNCHECKED
 from manman.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-TYPES = ("text", "number", "select", "textarea", "checkbox", "radio", "email", "url")
-CHOICES = ("select", "radio")
-"""Types whose value is one of the options."""
+    from manman.domain.actions import Field
 
-CHECKED, UNCHECKED = "true", "false"
 MAX_CHARACTERS = 4096
 """Of one value."""
 
@@ -39,36 +36,6 @@ _EMAIL = re2.compile(
 )
 _LINE_BREAKING = ("Cc", "Zl", "Zp")
 """Unicode categories: control characters, line and paragraph separators."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One choice of a select or radio input. `is_default` marks what a form shows first."""
-
-    value: str
-    label: str = ""
-    display_order: int = 0
-    is_default: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
-    """One input of an action; limits that are None are not checked, lengths count characters."""
-
-    name: str
-    label: str = ""
-    type: str = "text"
-    required: bool = False
-    placeholder: str = ""
-    help_text: str = ""
-    default_value: str = ""
-    display_order: int = 0
-    pattern: str = ""
-    min_value: float | None = None
-    max_value: float | None = None
-    min_length: int | None = None
-    max_length: int | None = None
-    options: tuple[Option, ...] = ()
 
 
 def check_inputs(fields: Sequence[Field], given: Mapping[str, str]) -> Problem | None:

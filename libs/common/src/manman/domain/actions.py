@@ -1,16 +1,17 @@
 """Actions: console commands with inputs, offered as buttons while a session runs.
 
-An action belongs to a game, a config or a deployment (its *level*); a session offers those of its own three. What an
-input may hold is in `manman.domain.action_inputs`, the language of commands in `manman.domain.action_templates`.
+An action belongs to a game, a config or a deployment (its *level*); a session offers those of its own three.
+
+What may be saved is in `manman.domain.action_definitions`, what may be filled in in `manman.domain.action_inputs`, the
+language of commands in `manman.domain.action_templates`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from manman.domain.action_inputs import CHOICES, TYPES, UNCHECKED, Field, Option, complaint, pattern_complaint
 from manman.domain.action_templates import Template
 from manman.errors import Invalid, Problem
 
@@ -21,11 +22,49 @@ LEVELS = ("game", "game_config", "server_game_config")
 """In the order in which a session's actions are shown."""
 
 BUTTON_STYLES = ("primary", "secondary", "success", "danger", "warning", "info", "light", "dark")
-MAX_FIELDS = 50
-MAX_OPTIONS = 500
-"""Of one input."""
+FIELD_TYPES = ("text", "number", "select", "textarea", "checkbox", "radio", "email", "url")
+CHOICES = ("select", "radio")
+"""Field types whose value is one of the options."""
 
-_NAME = re.compile(r"[a-z0-9_]{1,100}")
+CHECKED, UNCHECKED = "true", "false"
+
+
+class ExecutionStatus(StrEnum):
+    """How an attempt to run an action ended: sent, not sent for want of good inputs, or not sent at all."""
+
+    SUCCESS = "success"
+    VALIDATION_ERROR = "validation_error"
+    FAILED = "failed"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One choice of a select or radio input. `is_default` marks what a form shows first."""
+
+    value: str
+    label: str = ""
+    display_order: int = 0
+    is_default: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One input of an action; limits that are None are not checked, lengths count characters."""
+
+    name: str
+    label: str = ""
+    type: str = "text"
+    required: bool = False
+    placeholder: str = ""
+    help_text: str = ""
+    default_value: str = ""
+    display_order: int = 0
+    pattern: str = ""
+    min_value: float | None = None
+    max_value: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    options: tuple[Option, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,25 +140,6 @@ def give_options(fields: Sequence[GivenField], options: Sequence[GivenOption]) -
     return _with_options(fields, found)
 
 
-def check_definition(wanted: Definition) -> None:
-    """Raise `Invalid` with everything that is wrong with an action."""
-    problems = []
-    if wanted.level not in LEVELS:
-        problems.append(Problem("action.definition_level", f"use one of {', '.join(LEVELS)}, not {wanted.level!r}"))
-    if not _NAME.fullmatch(wanted.name):
-        problems.append(Problem("action.name", f"use lower-case letters, digits and _, not {wanted.name!r}"))
-    if wanted.button_style not in BUTTON_STYLES:
-        text = f"use one of {', '.join(BUTTON_STYLES)}, not {wanted.button_style!r}"
-        problems.append(Problem("action.button_style", text))
-    problems += _template_problems(wanted)
-    if len(wanted.fields) > MAX_FIELDS:
-        problems.append(Problem("input_fields", f"use at most {MAX_FIELDS} inputs, not {len(wanted.fields)}"))
-    else:
-        problems += _fields_problems(wanted.fields)
-    if problems:
-        raise Invalid(problems)
-
-
 def render(wanted: Definition, given: Mapping[str, str]) -> str:
     """Return the command, without a line end, for inputs that were checked.
 
@@ -134,68 +154,3 @@ def _with_options(fields: Sequence[GivenField], options: Sequence[Iterable[Optio
     return tuple(
         dataclasses.replace(given.field, options=tuple(choices)) for given, choices in zip(fields, options, strict=True)
     )
-
-
-def _template_problems(wanted: Definition) -> list[Problem]:
-    if not wanted.command_template.strip():
-        return [Problem("action.command_template", "write the command that is sent to the game")]
-    try:
-        names = Template(wanted.command_template).names()
-    except Invalid as refused:
-        return [Problem(f"action.{problem.field}", problem.message) for problem in refused.problems]
-    unknown = sorted(names - {field.name for field in wanted.fields})
-    return [
-        Problem("action.command_template", f"{{{{.{name}}}}} is no input of this action; add it or take it out")
-        for name in unknown
-    ]
-
-
-def _fields_problems(fields: Sequence[Field]) -> list[Problem]:
-    problems = []
-    seen: set[str] = set()
-    for index, field in enumerate(fields):
-        at = f"input_fields[{index}]"
-        if not _NAME.fullmatch(field.name):
-            problems.append(Problem(f"{at}.name", f"use lower-case letters, digits and _, not {field.name!r}"))
-        if field.name in seen:
-            problems.append(Problem(f"{at}.name", f"{field.name} is there twice; remove one"))
-        seen.add(field.name)
-        if field.type not in TYPES:
-            problems.append(Problem(f"{at}.field_type", f"use one of {', '.join(TYPES)}, not {field.type!r}"))
-            continue
-        found = [*_limit_problems(field, at), *_option_problems(field, at)]
-        problems += found or _default_problems(field, at)
-    return problems
-
-
-def _limit_problems(field: Field, at: str) -> list[Problem]:
-    problems = []
-    unusable = pattern_complaint(field.pattern)
-    if unusable:
-        problems.append(Problem(f"{at}.pattern", unusable))
-    if field.min_value is not None and field.max_value is not None and field.min_value > field.max_value:
-        problems.append(Problem(f"{at}.min_value", f"must not be above max_value {field.max_value:g}"))
-    if field.min_length is not None and field.max_length is not None and field.min_length > field.max_length:
-        problems.append(Problem(f"{at}.min_length", f"must not be above max_length {field.max_length}"))
-    for name, length in (("min_length", field.min_length), ("max_length", field.max_length)):
-        if length is not None and length < 0:
-            problems.append(Problem(f"{at}.{name}", f"use characters, or 0 for no limit, not {length}"))
-    return problems
-
-
-def _option_problems(field: Field, at: str) -> list[Problem]:
-    if field.type in CHOICES and not field.options:
-        return [Problem(f"{at}.options", f"give a {field.type} input something to choose from")]
-    if len(field.options) > MAX_OPTIONS:
-        return [Problem(f"{at}.options", f"use at most {MAX_OPTIONS} options, not {len(field.options)}")]
-    values = [option.value for option in field.options]
-    return [
-        Problem(f"{at}.options[{index}].value", f"{value!r} is there twice; remove one")
-        for index, value in enumerate(values)
-        if value in values[:index]
-    ]
-
-
-def _default_problems(field: Field, at: str) -> list[Problem]:
-    text = complaint(field, field.default_value) if field.default_value else None
-    return [Problem(f"{at}.default_value", text)] if text else []

@@ -9,19 +9,19 @@ from datetime import datetime  # noqa: TC003 - SQLAlchemy evaluates the annotati
 from decimal import Decimal  # noqa: TC003 - the same
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Numeric, String, UniqueConstraint, func, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from manman.db.models.declarative import Base, Identifier, JsonObject, Timestamps, one_of
+from manman.db.models.declarative import Base, Identifier, Timestamps, one_of
+from manman.domain.actions import BUTTON_STYLES, FIELD_TYPES, LEVELS, Definition, ExecutionStatus, Field, Option
 
-LEVELS = ("game", "game_config", "server_game_config")
-BUTTON_STYLES = ("primary", "secondary", "success", "danger", "warning", "info", "light", "dark")
-FIELD_TYPES = ("text", "number", "select", "textarea", "checkbox", "radio", "email", "url")
-EXECUTION_STATUSES = ("success", "failed", "validation_error")
 NAME = "name ~ '^[a-z0-9_]+$'"
 
 
 class ActionDefinition(Timestamps, Base):
-    """A command template with a label and a button; `group_name` gathers buttons."""
+    """A command template with a label and a button; `group_name` gathers buttons.
+
+    `fields` are there when the query asked for them.
+    """
 
     __tablename__ = "action_definitions"
     __table_args__ = (
@@ -45,6 +45,33 @@ class ActionDefinition(Timestamps, Base):
     requires_confirmation: Mapped[bool] = mapped_column(server_default=text("false"))
     confirmation_message: Mapped[str | None]
     enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+
+    fields: Mapped[list[ActionInputField]] = relationship(
+        lazy="raise",
+        order_by="(ActionInputField.display_order, ActionInputField.field_id)",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
+    )
+
+    @property
+    def definition(self) -> Definition:
+        """The action as the domain reads it, with its fields."""
+        return Definition(
+            level=self.definition_level,
+            entity_id=self.entity_id,
+            name=self.name,
+            label=self.label,
+            description=self.description or "",
+            command_template=self.command_template,
+            display_order=self.display_order,
+            group_name=self.group_name or "",
+            button_style=self.button_style,
+            icon=self.icon or "",
+            requires_confirmation=self.requires_confirmation,
+            confirmation_message=self.confirmation_message or "",
+            enabled=self.enabled,
+            fields=tuple(row.field for row in self.fields),
+        )
 
 
 class ActionInputField(Timestamps, Base):
@@ -73,6 +100,36 @@ class ActionInputField(Timestamps, Base):
     min_length: Mapped[int | None]
     max_length: Mapped[int | None]
 
+    options: Mapped[list[ActionInputOption]] = relationship(
+        lazy="raise",
+        order_by="(ActionInputOption.display_order, ActionInputOption.option_id)",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
+    )
+
+    @property
+    def field(self) -> Field:
+        """The field as the domain reads it, with its options."""
+        return Field(
+            name=self.name,
+            label=self.label,
+            type=self.field_type,
+            required=self.required,
+            placeholder=self.placeholder or "",
+            help_text=self.help_text or "",
+            default_value=self.default_value or "",
+            display_order=self.display_order,
+            pattern=self.pattern or "",
+            min_value=None if self.min_value is None else float(self.min_value),
+            max_value=None if self.max_value is None else float(self.max_value),
+            min_length=self.min_length,
+            max_length=self.max_length,
+            options=tuple(
+                Option(value=row.value, label=row.label, display_order=row.display_order, is_default=row.is_default)
+                for row in self.options
+            ),
+        )
+
 
 class ActionInputOption(Timestamps, Base):
     """A choice of a select or radio field."""
@@ -89,11 +146,11 @@ class ActionInputOption(Timestamps, Base):
 
 
 class ActionExecution(Base):
-    """One attempt to run an action; history stays when the action goes."""
+    """One attempt to run an action; history stays, under the action's name of that time, when the action goes."""
 
     __tablename__ = "action_executions"
     __table_args__ = (
-        CheckConstraint(one_of("status", EXECUTION_STATUSES), name="status"),
+        CheckConstraint(one_of("status", ExecutionStatus), name="status"),
         Index("ix_action_executions_session", "session_id", text("executed_at DESC")),
         Index("ix_action_executions_action", "action_id", text("executed_at DESC")),
         Index(None, "executed_at"),
@@ -103,9 +160,10 @@ class ActionExecution(Base):
     action_id: Mapped[int | None] = mapped_column(
         BigInteger, ForeignKey("action_definitions.action_id", ondelete="SET NULL")
     )
+    action_name: Mapped[str] = mapped_column(String(100))
     session_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("sessions.session_id", ondelete="CASCADE"))
     triggered_by: Mapped[str | None] = mapped_column(String(200))
-    input_values: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))
+    input_values: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'"))
     rendered_command: Mapped[str]
     status: Mapped[str] = mapped_column(String(50), server_default="success")
     error_message: Mapped[str | None]
