@@ -74,11 +74,13 @@ class LogShipper:
                 batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
                 self._in_flight = len(batch)
                 self._changed.notify_all()
+            in_order = True
             while batch:
-                batch, unsure = await self._send(batch)
+                batch, returned = await self._send(batch)
+                in_order = in_order and not returned
                 if batch:
                     await backoff.pause()
-                if unsure:
+                if batch and in_order:
                     batch = await self._without_stored(batch)
             backoff.reset()
             async with self._changed:
@@ -138,7 +140,7 @@ class LogShipper:
             self._changed.notify_all()
 
     async def _send(self, batch: list[LogLine]) -> tuple[list[LogLine], bool]:
-        """Send a batch; return what must be sent again, and whether the first of it may be stored all the same.
+        """Send a batch; return what must be sent again, and whether some of it was returned for want of the stream.
 
         Lines are mandatory: for some seconds after its start the broker does not know its streams yet, and would
         confirm lines that it drops.
@@ -154,7 +156,7 @@ class LogShipper:
         returned = any(isinstance(result, Unroutable) for result in results)
         if returned:
             await self._declare_stream()
-        return again, bool(again) and not returned
+        return again, returned
 
     def _outgoing(self, line: LogLine) -> Outgoing:
         return Outgoing(
@@ -174,9 +176,9 @@ class LogShipper:
     async def _without_stored(self, batch: list[LogLine]) -> list[LogLine]:
         """Leave out what the broker stored before it could confirm: the stream itself knows.
 
-        Lines are stored in their order, so whatever has a number up to the last stored one is there.
+        Lines that were not returned are stored in their order, so whatever has a number up to the last is there.
         """
-        container_id = batch[-1].stream_id
+        container_id = next((line.stream_id for line in reversed(batch) if line.stream_id), "")
         if not container_id:
             return batch
         stored = await self._last_in_stream(container_id)
