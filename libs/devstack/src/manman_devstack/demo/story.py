@@ -194,7 +194,8 @@ class Story:
             with screen.step("Send a console command through the API"):
                 await self._talk(rest, session_id, tail)
             with screen.step("Kill the game's process behind the platform's back"):
-                name = await kill_game(self._addresses.docker_host, session_id)
+                server = (await rest.get(f"/v1/servers/{deployment['server_id']}"))["server"]
+                name = await kill_game(self._addresses.docker_host, session_id, server.get("environment", ""))
                 screen.say("killed", name)
                 session = await wait_for_status(
                     rest, session_id, "crashed", timeout_s=CRASH_S, screen=screen, since=session

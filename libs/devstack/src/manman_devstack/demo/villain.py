@@ -10,16 +10,17 @@ from docker.errors import DockerException
 from manman_devstack.demo.failure import DemoError
 
 
-async def kill_game(docker_host: str, session_id: str) -> str:
+async def kill_game(docker_host: str, session_id: str, environment: str) -> str:
     """Send SIGKILL to the game container of the session; return the container's name.
 
-    The container is found by its labels, as an operator with nothing but `docker ps` would find it.
+    The container is found by its labels, as an operator with nothing but `docker ps` would find it. The environment is
+    that of its host: several platforms may share an engine, and each counts its sessions from 1.
     """
-    return await asyncio.to_thread(_kill_game, docker_host, session_id)
+    return await asyncio.to_thread(_kill_game, docker_host, session_id, environment)
 
 
-def _kill_game(docker_host: str, session_id: str) -> str:
-    labels = ["manman.type=game", f"manman.session_id={session_id}"]
+def _kill_game(docker_host: str, session_id: str, environment: str) -> str:
+    labels = ["manman.type=game", f"manman.session_id={session_id}", f"manman.environment={environment}"]
     try:
         engine = docker.DockerClient(base_url=docker_host)
         try:
