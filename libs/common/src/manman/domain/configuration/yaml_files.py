@@ -51,6 +51,7 @@ def read(text: str) -> Any:  # noqa: ANN401 - any YAML value
     """Parse one YAML document; raise `Unreadable`. A text without a value is None."""
     yaml = YAML(typ="rt", pure=True)
     yaml.preserve_quotes = True
+    yaml.composer.warn_double_anchors = False  # an anchor may be given again; the last one before an alias counts
     try:
         return yaml.load(text)
     except (YAMLError, ValueError, RecursionError) as error:
