@@ -8,6 +8,7 @@ from manman.domain.sessions import Status
 from manman.errors import Invalid, NotFound
 from manman.messages.health import MAX_INVENTORY, Capabilities, Heartbeat, SessionInventoryItem, SessionStats
 from manman.messages.status import HostReported, SessionReported
+from prometheus_client import REGISTRY
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -216,3 +217,16 @@ async def test_two_lost_sessions_of_one_deployment_do_not_both_come_back_without
     await world.host("offline")
     assert await beat(desk, world.server_id, session_stats=SessionStats(running=2)) is None
     assert sorted(str(database.session(session_id)["status"]) for session_id in both) == ["lost", "running"]
+
+
+async def test_a_refused_report_is_counted_once_however_often_its_batch_is_tried(
+    desk: Any, world: Any, database: Any
+) -> None:
+    before = REGISTRY.get_sample_value("manman_reports_refused_total", {"reason": "Invalid"}) or 0
+    results = await desk.take(
+        ("health.host.1", b"{"),
+        ("health.host.1", Heartbeat(server_id=world.server_id, capabilities=Capabilities(cpu_cores=2**40))),
+    )
+    assert [type(result) for result in results] == [Invalid, Invalid]
+    assert REGISTRY.get_sample_value("manman_reports_refused_total", {"reason": "Invalid"}) == before + 2
+    assert database.keys() == []

@@ -71,6 +71,20 @@ async def test_sessions_of_an_online_host_are_not_lost_with_it(uow: Any, world: 
     assert database.session(session_id)["status"] == "running"
 
 
+async def test_sessions_are_not_lost_while_their_host_is_just_coming_back(
+    uow: Any, world: Any, database: Any
+) -> None:
+    session_id = await world.session(Status.RUNNING)
+    await world.host("offline", offline_since=NOW)
+    async with uow() as tx:
+        row = await tx.servers.lock(world.server_id)
+        assert await lost_sessions.sweep(uow, after(301), span(300)) == 0
+        row.status = "online"
+        await tx.commit()
+    assert await lost_sessions.sweep(uow, after(302), span(300)) == 0
+    assert database.session(session_id)["status"] == "running"
+
+
 async def test_a_start_that_nobody_took_is_lost_after_its_deadline(uow: Any, world: Any, database: Any) -> None:
     session_id = await world.session(Status.PENDING, deadline_at=after(150))
     assert await overdue_sessions.sweep(uow, after(121), Limits()) == 0

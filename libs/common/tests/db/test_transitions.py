@@ -72,7 +72,8 @@ async def test_the_start_is_recorded_once_and_the_end_on_leaving_the_live_states
     row = await move(world, session_id, Change(status=Status.STOPPING), now=world.now + LATER)
     row = await move(world, session_id, Change(status=Status.RUNNING, reason="stop_failed"), now=world.now + LATER)
     assert (row.started_at, row.ended_at) == (world.now, None)
-    row = await move(world, session_id, Change(status=Status.STOPPED, occurred_at=world.now + 2 * LATER))
+    stopped = Change(status=Status.STOPPED, occurred_at=world.now + 2 * LATER)
+    row = await move(world, session_id, stopped, now=world.now + 3 * LATER)
     assert row.ended_at == world.now + 2 * LATER
 
 
@@ -110,3 +111,31 @@ async def test_a_superseded_session_makes_room_for_the_next_in_one_transaction(w
         following = await tx.sessions.add(sgc_id=row.sgc_id, now=world.now)
         await tx.commit()
     assert following.status == "pending"
+
+
+@pytest.mark.parametrize(
+    ("said", "stored"),
+    [
+        (timedelta(seconds=20), timedelta(seconds=20)),
+        (timedelta(days=-1), timedelta(0)),
+        (timedelta(days=2_000_000), LATER),
+        (timedelta(days=-700_000), timedelta(0)),
+    ],
+)
+async def test_a_host_with_a_wrong_clock_ends_no_session_before_it_began_nor_in_the_future(
+    world: Any, said: timedelta, stored: timedelta
+) -> None:
+    session_id = await world.session()
+    moment = world.now + said
+    row = await move(world, session_id, Change(status=Status.RUNNING, started_at=moment), now=world.now + LATER)
+    assert row.started_at == world.now + stored
+    row = await move(world, session_id, Change(status=Status.STOPPED, occurred_at=moment), now=world.now + LATER)
+    assert row.ended_at == world.now + stored
+
+
+async def test_a_session_never_ends_before_it_started(world: Any) -> None:
+    session_id = await world.session()
+    await move(world, session_id, Change(status=Status.RUNNING), now=world.now + LATER)
+    early = Change(status=Status.CRASHED, occurred_at=world.now)
+    row = await move(world, session_id, early, now=world.now + 2 * LATER)
+    assert row.ended_at == row.started_at == world.now + LATER

@@ -13,6 +13,7 @@ from manman.errors import ManManError, Unavailable
 from manman.messages.external import HostEvent
 from manman.settings import DatabaseSettings
 from pydantic import SecretStr
+from sqlalchemy import text
 
 
 async def test_leaving_without_a_commit_changes_nothing(uow: Any) -> None:
@@ -160,3 +161,18 @@ def _end_other_connections(url: str) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+
+async def test_a_schema_that_is_not_there_yet_is_waited_for_and_named(empty_database_url: str) -> None:
+    async with connected(DatabaseSettings(pg_database_url=SecretStr(empty_database_url))) as engine:
+        with pytest.raises(Unavailable, match="migration"):
+            async with UnitOfWork(engine)() as tx:
+                await tx.games.list()
+
+
+async def test_a_database_that_only_reads_for_now_is_waited_for(uow: Any) -> None:
+    with pytest.raises(Unavailable):
+        async with uow() as tx:
+            await tx.games.list()
+            await tx._database_session.execute(text("SET TRANSACTION READ ONLY"))
+            await tx.games.add(name="OpenTTD")

@@ -62,23 +62,25 @@ class Dispatch:
             Unavailable: the database is away; nothing was written.
 
         """
+        results: Sequence[Exception | None]
         try:
-            return await self._together(batch)
+            results = await self._together(batch)
         except (Unavailable, TimedOut):
             raise
         except ManManError as error:
             # the database itself refused something that one of them said
-            if len(batch) == 1:
-                return [_refused(error)]
-            return [(await self.handle([delivery]))[0] for delivery in batch]
+            if len(batch) > 1:
+                return [(await self.handle([delivery]))[0] for delivery in batch]
+            results = [error]
+        for error in filter(None, results):
+            REFUSED.labels(type(error).__name__).inc()
+            log.info("report_refused", reason=type(error).__name__, error=str(error))
+        return results
 
     async def _together(self, batch: list[Delivery]) -> list[Exception | None]:
         messages: list[Message | ManManError] = [read(delivery) for delivery in batch]
-        results: list[Exception | None] = [
-            _refused(item) if isinstance(item, ManManError) else None for item in messages
-        ]
+        results: list[Exception | None] = [item if isinstance(item, ManManError) else None for item in messages]
         last_beat = {item.server_id: index for index, item in enumerate(messages) if isinstance(item, Heartbeat)}
-        BATCHES.inc()
         async with self._uow() as tx:
             await self._lock(tx, messages)
             for index, message in enumerate(messages):
@@ -93,8 +95,9 @@ class Dispatch:
                 except ManManError as error:
                     if error.__cause__ is not None:  # the database refused it, and with it this transaction
                         raise
-                    results[index] = _refused(error)
+                    results[index] = error
             await tx.commit()
+        BATCHES.inc()
         return results
 
     async def _lock(self, tx: Transaction, messages: Sequence[Message | ManManError]) -> None:
@@ -127,9 +130,3 @@ def read(delivery: Delivery) -> Message | ManManError:
                 return error
     known = ", ".join(pattern for pattern, _ in MESSAGE_TYPES)
     return Invalid([Problem("routing_key", f"use one of {known}, not {delivery.routing_key!r}")])
-
-
-def _refused(error: ManManError) -> ManManError:
-    REFUSED.labels(type(error).__name__).inc()
-    log.info("report_refused", reason=type(error).__name__, error=str(error))
-    return error

@@ -4,6 +4,7 @@
     foreign key: the parent is not there -> NotFound;  the parent is still used -> Conflict
     CHECK, NOT NULL, too long, bad value -> Invalid
     lock timeout, deadlock, serialization, shutdown, lost or refused connection -> Unavailable
+    a table or column that is not there, or a database that only reads         -> Unavailable: it is not ready for us
 
 Anything else passes unchanged: it is a bug of ours.
 """
@@ -115,6 +116,12 @@ def _away(error: psycopg.Error) -> Unavailable:
     return Unavailable(f"the database is not available: {_first_line(error)}")
 
 
+def _not_ready(error: psycopg.Error) -> Unavailable:
+    """Before the migration, in the middle of an upgrade, or while a standby takes over."""
+    hint = "" if isinstance(error, pg.ReadOnlySqlTransaction) else "; run the migration of this version"
+    return Unavailable(f"the database is not ready: {_first_line(error)}{hint}")
+
+
 def _first_line(error: psycopg.Error) -> str:
     text = (error.diag.message_primary or str(error)).strip()
     return text.splitlines()[0] if text else type(error).__name__
@@ -126,5 +133,6 @@ _MEANINGS: tuple[tuple[tuple[type[psycopg.Error], ...], Callable[[psycopg.Error]
     ((pg.CheckViolation, pg.NotNullViolation), _refused_value),
     ((psycopg.DataError,), _wrong_data),
     ((pg.LockNotAvailable, pg.QueryCanceled), _busy),
-    ((psycopg.OperationalError, psycopg.InterfaceError), _away),
+    ((pg.UndefinedTable, pg.UndefinedColumn, pg.ReadOnlySqlTransaction), _not_ready),
+    ((psycopg.OperationalError, psycopg.InterfaceError, pg.IdleInTransactionSessionTimeout), _away),
 )

@@ -86,7 +86,7 @@ class Sessions:
     ) -> Sequence[Session]:
         """Lock sessions in these states without news since a time; the other arguments narrow it down.
 
-        `on_hosts`: the host is in this state. `offline_since`: it has been offline since before that time.
+        `on_hosts`: the host is, and until the end of the transaction stays, in this state. `offline_since`: it has been offline since before that time.
         `past_deadline`: the start's deadline was before that time, or there is none. Rows that somebody else holds
         are skipped: the next sweep meets them.
         """
@@ -98,7 +98,7 @@ class Sessions:
             .where(Session.status.in_(statuses), news < silent_since)
             .order_by(Session.session_id)
             .limit(limit)
-            .with_for_update(key_share=True, of=Session, skip_locked=True)
+            .with_for_update(key_share=True, of=(Session, Server) if on_hosts else Session, skip_locked=True)
         )
         if on_hosts is not None:
             query = query.where(Server.status == on_hosts)

@@ -40,6 +40,7 @@ class Change:
     """What became of a session. Empty and None mean "nothing known"; they never erase what is.
 
     `occurred_at` is when it happened as the host says, `started_at` when the game began to run; without them it is now.
+    Neither is believed to be in the future or before what came first.
     """
 
     status: Status
@@ -109,15 +110,21 @@ def _text(value: str, length: int) -> str | None:
 
 def _times(row: Session, previous: Status, change: Change, now: datetime) -> None:
     if change.status is Status.RUNNING and row.started_at is None:
-        row.started_at = change.started_at or change.occurred_at or now
+        said = change.started_at or change.occurred_at or now
+        row.started_at = _between(row.created_at, said, now)
     if change.status in LIVE:
         row.ended_at = None
         if previous is Status.LOST:
             row.recovered_at = now
     elif previous in LIVE or row.ended_at is None or previous is Status.LOST:
-        row.ended_at = change.occurred_at or now
+        row.ended_at = _between(row.started_at or row.created_at, change.occurred_at or now, now)
     if change.status is Status.LOST:
         row.lost_at, row.lost_reason = now, _text(change.reason, 100)
+
+
+def _between(earliest: datetime, said: datetime, latest: datetime) -> datetime:
+    """Return when it happened as far as we can believe it: a host's clock may be wrong, ours sets the bounds."""
+    return min(max(earliest, said), latest)
 
 
 def _observe(row: Session, change: Change, now: datetime) -> None:
