@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17manman/v1/actions.proto\x12\tmanman.v1\x1a\x1b\x62uf/validate/validate.proto\"\xc5\x04\n\x10\x41\x63tionDefinition\x12\x11\n\taction_id\x18\x01 \x01(\x03\x12I\n\x10\x64\x65\x66inition_level\x18\x02 \x01(\tB/\xbaH,r\'R\x04gameR\x0bgame_configR\x12server_game_config\xd8\x01\x01\x12\x11\n\tentity_id\x18\x03 \x01(\x03\x12#\n\x04name\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x18\x64\x32\x0c^[a-z0-9_]+$\x12\x17\n\x05label\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x18\n\x10\x63ommand_template\x18\x07 \x01(\t\x12\x15\n\rdisplay_order\x18\x08 \x01(\x05\x12\x1b\n\ngroup_name\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12_\n\x0c\x62utton_style\x18\n \x01(\tBI\xbaHFrAR\x07primaryR\tsecondaryR\x07successR\x06\x64\x61ngerR\x07warningR\x04infoR\x05lightR\x04\x64\x61rk\xd8\x01\x01\x12\x15\n\x04icon\x18\x0b \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1d\n\x15requires_confirmation\x18\x0c \x01(\x08\x12\x1c\n\x14\x63onfirmation_message\x18\r \x01(\t\x12\x0f\n\x07\x65nabled\x18\x0e \x01(\x08\x12\x31\n\x0cinput_fields\x18\x0f \x03(\x0b\x32\x1b.manman.v1.ActionInputField\x12\x12\n\ncreated_at\x18\x10 \x01(\x03\x12\x12\n\nupdated_at\x18\x11 \x01(\x03\"\xf5\x03\n\x10\x41\x63tionInputField\x12\x10\n\x08\x66ield_id\x18\x01 \x01(\x03\x12\x11\n\taction_id\x18\x02 \x01(\x03\x12#\n\x04name\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x18\x64\x32\x0c^[a-z0-9_]+$\x12\x17\n\x05label\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x13\n\x0bplaceholder\x18\x05 \x01(\t\x12\x11\n\thelp_text\x18\x06 \x01(\t\x12V\n\nfield_type\x18\x07 \x01(\tBB\xbaH?r=R\x04textR\x06numberR\x06selectR\x08textareaR\x08\x63heckboxR\x05radioR\x05\x65mailR\x03url\x12\x10\n\x08required\x18\x08 \x01(\x08\x12\x15\n\rdefault_value\x18\t \x01(\t\x12\x15\n\rdisplay_order\x18\n \x01(\x05\x12\x19\n\x07pattern\x18\x0b \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x11\n\tmin_value\x18\x0c \x01(\x01\x12\x11\n\tmax_value\x18\r \x01(\x01\x12\x12\n\nmin_length\x18\x0e \x01(\x05\x12\x12\n\nmax_length\x18\x0f \x01(\x05\x12\x12\n\ncreated_at\x18\x10 \x01(\x03\x12\x12\n\nupdated_at\x18\x11 \x01(\x03\x12-\n\x07options\x18\x12 \x03(\x0b\x32\x1c.manman.v1.ActionInputOption\"\xb3\x01\n\x11\x41\x63tionInputOption\x12\x11\n\toption_id\x18\x01 \x01(\x03\x12\x10\n\x08\x66ield_id\x18\x02 \x01(\x03\x12\r\n\x05value\x18\x03 \x01(\t\x12\x17\n\x05label\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x15\n\rdisplay_order\x18\x05 \x01(\x05\x12\x12\n\nis_default\x18\x06 \x01(\x08\x12\x12\n\ncreated_at\x18\x07 \x01(\x03\x12\x12\n\nupdated_at\x18\x08 \x01(\x03\"\xb1\x02\n\x0f\x41\x63tionExecution\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\x03\x12\x11\n\taction_id\x18\x02 \x01(\x03\x12\x12\n\nsession_id\x18\x03 \x01(\x03\x12\x41\n\x0cinput_values\x18\x04 \x03(\x0b\x32+.manman.v1.ActionExecution.InputValuesEntry\x12\x18\n\x10rendered_command\x18\x05 \x01(\t\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\x15\n\rerror_message\x18\x07 \x01(\t\x12\x14\n\x0ctriggered_by\x18\x08 \x01(\t\x12\x13\n\x0b\x65xecuted_at\x18\t \x01(\x03\x1a\x32\n\x10InputValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"7\n\x18GetSessionActionsRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"I\n\x19GetSessionActionsResponse\x12,\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x1b.manman.v1.ActionDefinition\"\xcb\x01\n\x14\x45xecuteActionRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x1a\n\taction_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x46\n\x0cinput_values\x18\x03 \x03(\x0b\x32\x30.manman.v1.ExecuteActionRequest.InputValuesEntry\x1a\x32\n\x10InputValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"o\n\x15\x45xecuteActionResponse\x12\x18\n\x10rendered_command\x18\x01 \x01(\t\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\x14\n\x0c\x65xecution_id\x18\x03 \x01(\x03\x12\x15\n\rerror_message\x18\x04 \x01(\t\"\xbc\x01\n\x1d\x43reateActionDefinitionRequest\x12\x33\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x1b.manman.v1.ActionDefinitionB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x0cinput_fields\x18\x02 \x03(\x0b\x32\x1b.manman.v1.ActionInputField\x12\x33\n\rinput_options\x18\x03 \x03(\x0b\x32\x1c.manman.v1.ActionInputOption\"3\n\x1e\x43reateActionDefinitionResponse\x12\x11\n\taction_id\x18\x01 \x01(\x03\"\xbc\x01\n\x1dUpdateActionDefinitionRequest\x12\x33\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x1b.manman.v1.ActionDefinitionB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x0cinput_fields\x18\x02 \x03(\x0b\x32\x1b.manman.v1.ActionInputField\x12\x33\n\rinput_options\x18\x03 \x03(\x0b\x32\x1c.manman.v1.ActionInputOption\"1\n\x1eUpdateActionDefinitionResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\";\n\x1d\x44\x65leteActionDefinitionRequest\x12\x1a\n\taction_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"1\n\x1e\x44\x65leteActionDefinitionResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\"\x86\x01\n\x1cListActionDefinitionsRequest\x12\x14\n\x07game_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tconfig_id\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x13\n\x06sgc_id\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\n\n\x08_game_idB\x0c\n\n_config_idB\t\n\x07_sgc_id\"M\n\x1dListActionDefinitionsResponse\x12,\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x1b.manman.v1.ActionDefinition\"8\n\x1aGetActionDefinitionRequest\x12\x1a\n\taction_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"}\n\x1bGetActionDefinitionResponse\x12+\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x1b.manman.v1.ActionDefinition\x12\x31\n\x0cinput_fields\x18\x02 \x03(\x0b\x32\x1b.manman.v1.ActionInputFieldb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17manman/v1/actions.proto\x12\tmanman.v1\x1a\x1b\x62uf/validate/validate.proto\"\xc5\x04\n\x10\x41\x63tionDefinition\x12\x11\n\taction_id\x18\x01 \x01(\x03\x12I\n\x10\x64\x65\x66inition_level\x18\x02 \x01(\tB/\xbaH,r\'R\x04gameR\x0bgame_configR\x12server_game_config\xd8\x01\x01\x12\x11\n\tentity_id\x18\x03 \x01(\x03\x12#\n\x04name\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x18\x64\x32\x0c^[a-z0-9_]+$\x12\x17\n\x05label\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x18\n\x10\x63ommand_template\x18\x07 \x01(\t\x12\x15\n\rdisplay_order\x18\x08 \x01(\x05\x12\x1b\n\ngroup_name\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12_\n\x0c\x62utton_style\x18\n \x01(\tBI\xbaHFrAR\x07primaryR\tsecondaryR\x07successR\x06\x64\x61ngerR\x07warningR\x04infoR\x05lightR\x04\x64\x61rk\xd8\x01\x01\x12\x15\n\x04icon\x18\x0b \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1d\n\x15requires_confirmation\x18\x0c \x01(\x08\x12\x1c\n\x14\x63onfirmation_message\x18\r \x01(\t\x12\x0f\n\x07\x65nabled\x18\x0e \x01(\x08\x12\x31\n\x0cinput_fields\x18\x0f \x03(\x0b\x32\x1b.manman.v1.ActionInputField\x12\x12\n\ncreated_at\x18\x10 \x01(\x03\x12\x12\n\nupdated_at\x18\x11 \x01(\x03\"\xf5\x03\n\x10\x41\x63tionInputField\x12\x10\n\x08\x66ield_id\x18\x01 \x01(\x03\x12\x11\n\taction_id\x18\x02 \x01(\x03\x12#\n\x04name\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x18\x64\x32\x0c^[a-z0-9_]+$\x12\x17\n\x05label\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x13\n\x0bplaceholder\x18\x05 \x01(\t\x12\x11\n\thelp_text\x18\x06 \x01(\t\x12V\n\nfield_type\x18\x07 \x01(\tBB\xbaH?r=R\x04textR\x06numberR\x06selectR\x08textareaR\x08\x63heckboxR\x05radioR\x05\x65mailR\x03url\x12\x10\n\x08required\x18\x08 \x01(\x08\x12\x15\n\rdefault_value\x18\t \x01(\t\x12\x15\n\rdisplay_order\x18\n \x01(\x05\x12\x19\n\x07pattern\x18\x0b \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x11\n\tmin_value\x18\x0c \x01(\x01\x12\x11\n\tmax_value\x18\r \x01(\x01\x12\x12\n\nmin_length\x18\x0e \x01(\x05\x12\x12\n\nmax_length\x18\x0f \x01(\x05\x12\x12\n\ncreated_at\x18\x10 \x01(\x03\x12\x12\n\nupdated_at\x18\x11 \x01(\x03\x12-\n\x07options\x18\x12 \x03(\x0b\x32\x1c.manman.v1.ActionInputOption\"\xb3\x01\n\x11\x41\x63tionInputOption\x12\x11\n\toption_id\x18\x01 \x01(\x03\x12\x10\n\x08\x66ield_id\x18\x02 \x01(\x03\x12\r\n\x05value\x18\x03 \x01(\t\x12\x17\n\x05label\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x15\n\rdisplay_order\x18\x05 \x01(\x05\x12\x12\n\nis_default\x18\x06 \x01(\x08\x12\x12\n\ncreated_at\x18\x07 \x01(\x03\x12\x12\n\nupdated_at\x18\x08 \x01(\x03\"\xc6\x02\n\x0f\x41\x63tionExecution\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\x03\x12\x11\n\taction_id\x18\x02 \x01(\x03\x12\x12\n\nsession_id\x18\x03 \x01(\x03\x12\x41\n\x0cinput_values\x18\x04 \x03(\x0b\x32+.manman.v1.ActionExecution.InputValuesEntry\x12\x18\n\x10rendered_command\x18\x05 \x01(\t\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\x15\n\rerror_message\x18\x07 \x01(\t\x12\x14\n\x0ctriggered_by\x18\x08 \x01(\t\x12\x13\n\x0b\x65xecuted_at\x18\t \x01(\x03\x12\x13\n\x0b\x61\x63tion_name\x18\x65 \x01(\t\x1a\x32\n\x10InputValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"7\n\x18GetSessionActionsRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"I\n\x19GetSessionActionsResponse\x12,\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x1b.manman.v1.ActionDefinition\"\xcb\x01\n\x14\x45xecuteActionRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x1a\n\taction_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x46\n\x0cinput_values\x18\x03 \x03(\x0b\x32\x30.manman.v1.ExecuteActionRequest.InputValuesEntry\x1a\x32\n\x10InputValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"o\n\x15\x45xecuteActionResponse\x12\x18\n\x10rendered_command\x18\x01 \x01(\t\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\x14\n\x0c\x65xecution_id\x18\x03 \x01(\x03\x12\x15\n\rerror_message\x18\x04 \x01(\t\"I\n\x1bListActionExecutionsRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\r\n\x05limit\x18\x02 \x01(\x05\"N\n\x1cListActionExecutionsResponse\x12.\n\nexecutions\x18\x01 \x03(\x0b\x32\x1a.manman.v1.ActionExecution\"\xbc\x01\n\x1d\x43reateActionDefinitionRequest\x12\x33\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x1b.manman.v1.ActionDefinitionB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x0cinput_fields\x18\x02 \x03(\x0b\x32\x1b.manman.v1.ActionInputField\x12\x33\n\rinput_options\x18\x03 \x03(\x0b\x32\x1c.manman.v1.ActionInputOption\"3\n\x1e\x43reateActionDefinitionResponse\x12\x11\n\taction_id\x18\x01 \x01(\x03\"\xbc\x01\n\x1dUpdateActionDefinitionRequest\x12\x33\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x1b.manman.v1.ActionDefinitionB\x06\xbaH\x03\xc8\x01\x01\x12\x31\n\x0cinput_fields\x18\x02 \x03(\x0b\x32\x1b.manman.v1.ActionInputField\x12\x33\n\rinput_options\x18\x03 \x03(\x0b\x32\x1c.manman.v1.ActionInputOption\"1\n\x1eUpdateActionDefinitionResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\";\n\x1d\x44\x65leteActionDefinitionRequest\x12\x1a\n\taction_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"1\n\x1e\x44\x65leteActionDefinitionResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\"\x86\x01\n\x1cListActionDefinitionsRequest\x12\x14\n\x07game_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tconfig_id\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x13\n\x06sgc_id\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\n\n\x08_game_idB\x0c\n\n_config_idB\t\n\x07_sgc_id\"M\n\x1dListActionDefinitionsResponse\x12,\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x1b.manman.v1.ActionDefinition\"8\n\x1aGetActionDefinitionRequest\x12\x1a\n\taction_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"}\n\x1bGetActionDefinitionResponse\x12+\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x1b.manman.v1.ActionDefinition\x12\x31\n\x0cinput_fields\x18\x02 \x03(\x0b\x32\x1b.manman.v1.ActionInputFieldb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,6 +64,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXECUTEACTIONREQUEST'].fields_by_name['session_id']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_EXECUTEACTIONREQUEST'].fields_by_name['action_id']._loaded_options = None
   _globals['_EXECUTEACTIONREQUEST'].fields_by_name['action_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_LISTACTIONEXECUTIONSREQUEST'].fields_by_name['session_id']._loaded_options = None
+  _globals['_LISTACTIONEXECUTIONSREQUEST'].fields_by_name['session_id']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_CREATEACTIONDEFINITIONREQUEST'].fields_by_name['action']._loaded_options = None
   _globals['_CREATEACTIONDEFINITIONREQUEST'].fields_by_name['action']._serialized_options = b'\272H\003\310\001\001'
   _globals['_UPDATEACTIONDEFINITIONREQUEST'].fields_by_name['action']._loaded_options = None
@@ -79,37 +81,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACTIONINPUTOPTION']._serialized_start=1156
   _globals['_ACTIONINPUTOPTION']._serialized_end=1335
   _globals['_ACTIONEXECUTION']._serialized_start=1338
-  _globals['_ACTIONEXECUTION']._serialized_end=1643
-  _globals['_ACTIONEXECUTION_INPUTVALUESENTRY']._serialized_start=1593
-  _globals['_ACTIONEXECUTION_INPUTVALUESENTRY']._serialized_end=1643
-  _globals['_GETSESSIONACTIONSREQUEST']._serialized_start=1645
-  _globals['_GETSESSIONACTIONSREQUEST']._serialized_end=1700
-  _globals['_GETSESSIONACTIONSRESPONSE']._serialized_start=1702
-  _globals['_GETSESSIONACTIONSRESPONSE']._serialized_end=1775
-  _globals['_EXECUTEACTIONREQUEST']._serialized_start=1778
-  _globals['_EXECUTEACTIONREQUEST']._serialized_end=1981
-  _globals['_EXECUTEACTIONREQUEST_INPUTVALUESENTRY']._serialized_start=1593
-  _globals['_EXECUTEACTIONREQUEST_INPUTVALUESENTRY']._serialized_end=1643
-  _globals['_EXECUTEACTIONRESPONSE']._serialized_start=1983
-  _globals['_EXECUTEACTIONRESPONSE']._serialized_end=2094
-  _globals['_CREATEACTIONDEFINITIONREQUEST']._serialized_start=2097
-  _globals['_CREATEACTIONDEFINITIONREQUEST']._serialized_end=2285
-  _globals['_CREATEACTIONDEFINITIONRESPONSE']._serialized_start=2287
-  _globals['_CREATEACTIONDEFINITIONRESPONSE']._serialized_end=2338
-  _globals['_UPDATEACTIONDEFINITIONREQUEST']._serialized_start=2341
-  _globals['_UPDATEACTIONDEFINITIONREQUEST']._serialized_end=2529
-  _globals['_UPDATEACTIONDEFINITIONRESPONSE']._serialized_start=2531
-  _globals['_UPDATEACTIONDEFINITIONRESPONSE']._serialized_end=2580
-  _globals['_DELETEACTIONDEFINITIONREQUEST']._serialized_start=2582
-  _globals['_DELETEACTIONDEFINITIONREQUEST']._serialized_end=2641
-  _globals['_DELETEACTIONDEFINITIONRESPONSE']._serialized_start=2643
-  _globals['_DELETEACTIONDEFINITIONRESPONSE']._serialized_end=2692
-  _globals['_LISTACTIONDEFINITIONSREQUEST']._serialized_start=2695
-  _globals['_LISTACTIONDEFINITIONSREQUEST']._serialized_end=2829
-  _globals['_LISTACTIONDEFINITIONSRESPONSE']._serialized_start=2831
-  _globals['_LISTACTIONDEFINITIONSRESPONSE']._serialized_end=2908
-  _globals['_GETACTIONDEFINITIONREQUEST']._serialized_start=2910
-  _globals['_GETACTIONDEFINITIONREQUEST']._serialized_end=2966
-  _globals['_GETACTIONDEFINITIONRESPONSE']._serialized_start=2968
-  _globals['_GETACTIONDEFINITIONRESPONSE']._serialized_end=3093
+  _globals['_ACTIONEXECUTION']._serialized_end=1664
+  _globals['_ACTIONEXECUTION_INPUTVALUESENTRY']._serialized_start=1614
+  _globals['_ACTIONEXECUTION_INPUTVALUESENTRY']._serialized_end=1664
+  _globals['_GETSESSIONACTIONSREQUEST']._serialized_start=1666
+  _globals['_GETSESSIONACTIONSREQUEST']._serialized_end=1721
+  _globals['_GETSESSIONACTIONSRESPONSE']._serialized_start=1723
+  _globals['_GETSESSIONACTIONSRESPONSE']._serialized_end=1796
+  _globals['_EXECUTEACTIONREQUEST']._serialized_start=1799
+  _globals['_EXECUTEACTIONREQUEST']._serialized_end=2002
+  _globals['_EXECUTEACTIONREQUEST_INPUTVALUESENTRY']._serialized_start=1614
+  _globals['_EXECUTEACTIONREQUEST_INPUTVALUESENTRY']._serialized_end=1664
+  _globals['_EXECUTEACTIONRESPONSE']._serialized_start=2004
+  _globals['_EXECUTEACTIONRESPONSE']._serialized_end=2115
+  _globals['_LISTACTIONEXECUTIONSREQUEST']._serialized_start=2117
+  _globals['_LISTACTIONEXECUTIONSREQUEST']._serialized_end=2190
+  _globals['_LISTACTIONEXECUTIONSRESPONSE']._serialized_start=2192
+  _globals['_LISTACTIONEXECUTIONSRESPONSE']._serialized_end=2270
+  _globals['_CREATEACTIONDEFINITIONREQUEST']._serialized_start=2273
+  _globals['_CREATEACTIONDEFINITIONREQUEST']._serialized_end=2461
+  _globals['_CREATEACTIONDEFINITIONRESPONSE']._serialized_start=2463
+  _globals['_CREATEACTIONDEFINITIONRESPONSE']._serialized_end=2514
+  _globals['_UPDATEACTIONDEFINITIONREQUEST']._serialized_start=2517
+  _globals['_UPDATEACTIONDEFINITIONREQUEST']._serialized_end=2705
+  _globals['_UPDATEACTIONDEFINITIONRESPONSE']._serialized_start=2707
+  _globals['_UPDATEACTIONDEFINITIONRESPONSE']._serialized_end=2756
+  _globals['_DELETEACTIONDEFINITIONREQUEST']._serialized_start=2758
+  _globals['_DELETEACTIONDEFINITIONREQUEST']._serialized_end=2817
+  _globals['_DELETEACTIONDEFINITIONRESPONSE']._serialized_start=2819
+  _globals['_DELETEACTIONDEFINITIONRESPONSE']._serialized_end=2868
+  _globals['_LISTACTIONDEFINITIONSREQUEST']._serialized_start=2871
+  _globals['_LISTACTIONDEFINITIONSREQUEST']._serialized_end=3005
+  _globals['_LISTACTIONDEFINITIONSRESPONSE']._serialized_start=3007
+  _globals['_LISTACTIONDEFINITIONSRESPONSE']._serialized_end=3084
+  _globals['_GETACTIONDEFINITIONREQUEST']._serialized_start=3086
+  _globals['_GETACTIONDEFINITIONREQUEST']._serialized_end=3142
+  _globals['_GETACTIONDEFINITIONRESPONSE']._serialized_start=3144
+  _globals['_GETACTIONDEFINITIONRESPONSE']._serialized_end=3269
 # @@protoc_insertion_point(module_scope)

@@ -262,6 +262,7 @@ class ActionExecution(_message.Message):
     ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
     TRIGGERED_BY_FIELD_NUMBER: _builtins.int
     EXECUTED_AT_FIELD_NUMBER: _builtins.int
+    ACTION_NAME_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.int
     action_id: _builtins.int
     session_id: _builtins.int
@@ -273,6 +274,8 @@ class ActionExecution(_message.Message):
     """Who ran it."""
     executed_at: _builtins.int
     """Unix seconds."""
+    action_name: _builtins.str
+    """The action's name at that time; it stays when the action is gone and `action_id` is 0."""
     @_builtins.property
     def input_values(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
@@ -287,10 +290,11 @@ class ActionExecution(_message.Message):
         error_message: _builtins.str = ...,
         triggered_by: _builtins.str = ...,
         executed_at: _builtins.int = ...,
+        action_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "error_message", b"error_message", "executed_at", b"executed_at", "execution_id", b"execution_id", "input_values", b"input_values", "rendered_command", b"rendered_command", "session_id", b"session_id", "status", b"status", "triggered_by", b"triggered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "action_name", b"action_name", "error_message", b"error_message", "executed_at", b"executed_at", "execution_id", b"execution_id", "input_values", b"input_values", "rendered_command", b"rendered_command", "session_id", b"session_id", "status", b"status", "triggered_by", b"triggered_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -418,6 +422,53 @@ class ExecuteActionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExecuteActionResponse: _TypeAlias = ExecuteActionResponse  # noqa: Y015
+
+@_typing.final
+class ListActionExecutionsRequest(_message.Message):
+    """Asks what was run on a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.int
+    limit: _builtins.int
+    """How many at most; 0 means 50, and 100 is the most."""
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.int = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActionExecutionsRequest: _TypeAlias = ListActionExecutionsRequest  # noqa: Y015
+
+@_typing.final
+class ListActionExecutionsResponse(_message.Message):
+    """The attempts, newest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def executions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActionExecution]: ...
+    def __init__(
+        self,
+        *,
+        executions: _abc.Iterable[Global___ActionExecution] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActionExecutionsResponse: _TypeAlias = ListActionExecutionsResponse  # noqa: Y015
 
 @_typing.final
 class CreateActionDefinitionRequest(_message.Message):

@@ -351,6 +351,11 @@ class ManManAPIStub:
                 request_serializer=manman_dot_v1_dot_actions__pb2.ExecuteActionRequest.SerializeToString,
                 response_deserializer=manman_dot_v1_dot_actions__pb2.ExecuteActionResponse.FromString,
                 _registered_method=True)
+        self.ListActionExecutions = channel.unary_unary(
+                '/manman.v1.ManManAPI/ListActionExecutions',
+                request_serializer=manman_dot_v1_dot_actions__pb2.ListActionExecutionsRequest.SerializeToString,
+                response_deserializer=manman_dot_v1_dot_actions__pb2.ListActionExecutionsResponse.FromString,
+                _registered_method=True)
         self.CreateActionDefinition = channel.unary_unary(
                 '/manman.v1.ManManAPI/CreateActionDefinition',
                 request_serializer=manman_dot_v1_dot_actions__pb2.CreateActionDefinitionRequest.SerializeToString,
@@ -835,6 +840,13 @@ class ManManAPIServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListActionExecutions(self, request, context):
+        """Lists what was run on a session, newest first: what was sent, what was refused, and by whom.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateActionDefinition(self, request, context):
         """Adds an action, or replaces the one of the same level, entity and name.
         """
@@ -1177,6 +1189,11 @@ def add_ManManAPIServicer_to_server(servicer, server):
                     servicer.ExecuteAction,
                     request_deserializer=manman_dot_v1_dot_actions__pb2.ExecuteActionRequest.FromString,
                     response_serializer=manman_dot_v1_dot_actions__pb2.ExecuteActionResponse.SerializeToString,
+            ),
+            'ListActionExecutions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListActionExecutions,
+                    request_deserializer=manman_dot_v1_dot_actions__pb2.ListActionExecutionsRequest.FromString,
+                    response_serializer=manman_dot_v1_dot_actions__pb2.ListActionExecutionsResponse.SerializeToString,
             ),
             'CreateActionDefinition': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateActionDefinition,
@@ -2854,6 +2871,33 @@ class ManManAPI:
             '/manman.v1.ManManAPI/ExecuteAction',
             manman_dot_v1_dot_actions__pb2.ExecuteActionRequest.SerializeToString,
             manman_dot_v1_dot_actions__pb2.ExecuteActionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListActionExecutions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/manman.v1.ManManAPI/ListActionExecutions',
+            manman_dot_v1_dot_actions__pb2.ListActionExecutionsRequest.SerializeToString,
+            manman_dot_v1_dot_actions__pb2.ListActionExecutionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -203,6 +203,8 @@ class ManManAPIStub:
     """
     ExecuteAction: _grpc.UnaryUnaryMultiCallable[_actions_pb2.ExecuteActionRequest, _actions_pb2.ExecuteActionResponse]
     """Runs an action of a running session. Bad inputs come back as `success=false`."""
+    ListActionExecutions: _grpc.UnaryUnaryMultiCallable[_actions_pb2.ListActionExecutionsRequest, _actions_pb2.ListActionExecutionsResponse]
+    """Lists what was run on a session, newest first: what was sent, what was refused, and by whom."""
     CreateActionDefinition: _grpc.UnaryUnaryMultiCallable[_actions_pb2.CreateActionDefinitionRequest, _actions_pb2.CreateActionDefinitionResponse]
     """Adds an action, or replaces the one of the same level, entity and name."""
     UpdateActionDefinition: _grpc.UnaryUnaryMultiCallable[_actions_pb2.UpdateActionDefinitionRequest, _actions_pb2.UpdateActionDefinitionResponse]
@@ -380,6 +382,8 @@ class ManManAPIAsyncStub(ManManAPIStub):
     """
     ExecuteAction: _aio.UnaryUnaryMultiCallable[_actions_pb2.ExecuteActionRequest, _actions_pb2.ExecuteActionResponse]  # type: ignore[assignment]
     """Runs an action of a running session. Bad inputs come back as `success=false`."""
+    ListActionExecutions: _aio.UnaryUnaryMultiCallable[_actions_pb2.ListActionExecutionsRequest, _actions_pb2.ListActionExecutionsResponse]  # type: ignore[assignment]
+    """Lists what was run on a session, newest first: what was sent, what was refused, and by whom."""
     CreateActionDefinition: _aio.UnaryUnaryMultiCallable[_actions_pb2.CreateActionDefinitionRequest, _actions_pb2.CreateActionDefinitionResponse]  # type: ignore[assignment]
     """Adds an action, or replaces the one of the same level, entity and name."""
     UpdateActionDefinition: _aio.UnaryUnaryMultiCallable[_actions_pb2.UpdateActionDefinitionRequest, _actions_pb2.UpdateActionDefinitionResponse]  # type: ignore[assignment]
@@ -920,6 +924,14 @@ class ManManAPIServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_actions_pb2.ExecuteActionResponse, _abc.Awaitable[_actions_pb2.ExecuteActionResponse]]:
         """Runs an action of a running session. Bad inputs come back as `success=false`."""
+
+    @_abc_1.abstractmethod
+    def ListActionExecutions(
+        self,
+        request: _actions_pb2.ListActionExecutionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_actions_pb2.ListActionExecutionsResponse, _abc.Awaitable[_actions_pb2.ListActionExecutionsResponse]]:
+        """Lists what was run on a session, newest first: what was sent, what was refused, and by whom."""
 
     @_abc_1.abstractmethod
     def CreateActionDefinition(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmanman/v1/configuration.proto\x12\tmanman.v1\x1a\x1b\x62uf/validate/validate.proto\"\xbb\x02\n\x15\x43onfigurationStrategy\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\x03\x12\x0f\n\x07game_id\x18\x02 \x01(\x03\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x15\n\rstrategy_type\x18\x05 \x01(\t\x12\x13\n\x0btarget_path\x18\x06 \x01(\t\x12\x15\n\rbase_template\x18\x07 \x01(\t\x12K\n\x0erender_options\x18\x08 \x03(\x0b\x32\x33.manman.v1.ConfigurationStrategy.RenderOptionsEntry\x12\x13\n\x0b\x61pply_order\x18\t \x01(\x05\x1a\x34\n\x12RenderOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaf\x01\n\x18StrategyParameterBinding\x12\x12\n\nbinding_id\x18\x01 \x01(\x03\x12\x13\n\x0bstrategy_id\x18\x02 \x01(\x03\x12\x10\n\x08param_id\x18\x03 \x01(\x03\x12\x14\n\x0c\x62inding_type\x18\x04 \x01(\t\x12\x12\n\ntarget_key\x18\x05 \x01(\t\x12\x16\n\x0evalue_template\x18\x06 \x01(\t\x12\x16\n\x0e\x63ondition_expr\x18\x07 \x01(\t\"\xcf\x01\n\x12\x43onfigurationPatch\x12\x10\n\x08patch_id\x18\x01 \x01(\x03\x12\x13\n\x0bstrategy_id\x18\x02 \x01(\x03\x12\x13\n\x0bpatch_level\x18\x03 \x01(\t\x12\x11\n\tentity_id\x18\x04 \x01(\x03\x12\x15\n\rpatch_content\x18\x05 \x01(\t\x12\x14\n\x0cpatch_format\x18\x06 \x01(\t\x12\x11\n\tvolume_id\x18\x07 \x01(\x03\x12\x15\n\rpath_override\x18\x08 \x01(\t\x12\x13\n\x0bpatch_order\x18\t \x01(\x05\"j\n\nPatchLayer\x12\r\n\x05level\x18\x01 \x01(\t\x12\x15\n\rpatch_content\x18\x02 \x01(\t\x12\x0e\n\x06origin\x18\x65 \x01(\t\x12\x10\n\x08patch_id\x18\x66 \x01(\x03\x12\x14\n\x0cpatch_format\x18g \x01(\t\"\xb2\x01\n\x15RenderedConfiguration\x12\x15\n\rstrategy_name\x18\x01 \x01(\t\x12\x15\n\rstrategy_type\x18\x02 \x01(\t\x12\x13\n\x0btarget_path\x18\x03 \x01(\t\x12\x18\n\x10rendered_content\x18\x04 \x01(\t\x12\x14\n\x0c\x62\x61se_content\x18\x05 \x01(\t\x12&\n\x07patches\x18\x06 \x03(\x0b\x32\x15.manman.v1.PatchLayer\"\xc2\x03\n\"CreateConfigurationStrategyRequest\x12\x18\n\x07game_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x17\n\x04name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x82\x01\n\rstrategy_type\x18\x04 \x01(\tBk\xbaHhrfR\x08\x63li_argsR\x08\x65nv_varsR\x0f\x66ile_propertiesR\tfile_jsonR\tfile_yamlR\x08\x66ile_iniR\x08\x66ile_xmlR\x08\x66ile_luaR\x0b\x66ile_custom\x12\x13\n\x0btarget_path\x18\x05 \x01(\t\x12\x15\n\rbase_template\x18\x06 \x01(\t\x12X\n\x0erender_options\x18\x07 \x03(\x0b\x32@.manman.v1.CreateConfigurationStrategyRequest.RenderOptionsEntry\x12\x13\n\x0b\x61pply_order\x18\x08 \x01(\x05\x1a\x34\n\x12RenderOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Y\n#CreateConfigurationStrategyResponse\x12\x32\n\x08strategy\x18\x01 \x01(\x0b\x32 .manman.v1.ConfigurationStrategy\">\n\"ListConfigurationStrategiesRequest\x12\x18\n\x07game_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"[\n#ListConfigurationStrategiesResponse\x12\x34\n\nstrategies\x18\x01 \x03(\x0b\x32 .manman.v1.ConfigurationStrategy\"\xdd\x03\n\"UpdateConfigurationStrategyRequest\x12\x1c\n\x0bstrategy_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x15\n\x04name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x85\x01\n\rstrategy_type\x18\x04 \x01(\tBn\xbaHkrfR\x08\x63li_argsR\x08\x65nv_varsR\x0f\x66ile_propertiesR\tfile_jsonR\tfile_yamlR\x08\x66ile_iniR\x08\x66ile_xmlR\x08\x66ile_luaR\x0b\x66ile_custom\xd8\x01\x01\x12\x13\n\x0btarget_path\x18\x05 \x01(\t\x12\x15\n\rbase_template\x18\x06 \x01(\t\x12X\n\x0erender_options\x18\x07 \x03(\x0b\x32@.manman.v1.UpdateConfigurationStrategyRequest.RenderOptionsEntry\x12\x13\n\x0b\x61pply_order\x18\x08 \x01(\x05\x12\x14\n\x0cupdate_paths\x18\t \x03(\t\x1a\x34\n\x12RenderOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Y\n#UpdateConfigurationStrategyResponse\x12\x32\n\x08strategy\x18\x01 \x01(\x0b\x32 .manman.v1.ConfigurationStrategy\"B\n\"DeleteConfigurationStrategyRequest\x12\x1c\n\x0bstrategy_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"%\n#DeleteConfigurationStrategyResponse\"\xf5\x02\n\x1f\x43reateConfigurationPatchRequest\x12\x1c\n\x0bstrategy_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x44\n\x0bpatch_level\x18\x02 \x01(\tB/\xbaH,r*R\x0bgame_configR\x12server_game_configR\x07session\x12\x1a\n\tentity_id\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x15\n\rpatch_content\x18\x04 \x01(\t\x12s\n\x0cpatch_format\x18\x05 \x01(\tB]\xbaHZrUR\x08templateR\x07replaceR\npropertiesR\x10json_merge_patchR\njson_patchR\nyaml_mergeR\x03iniR\x05xpath\xd8\x01\x01\x12\x13\n\x0bpatch_order\x18\x06 \x01(\x05\x12\x1a\n\tvolume_id\x18\x65 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x15\n\rpath_override\x18\x66 \x01(\t\"P\n CreateConfigurationPatchResponse\x12,\n\x05patch\x18\x01 \x01(\x0b\x32\x1d.manman.v1.ConfigurationPatch\"\x90\x02\n\x1fUpdateConfigurationPatchRequest\x12\x19\n\x08patch_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x15\n\rpatch_content\x18\x02 \x01(\t\x12s\n\x0cpatch_format\x18\x03 \x01(\tB]\xbaHZrUR\x08templateR\x07replaceR\npropertiesR\x10json_merge_patchR\njson_patchR\nyaml_mergeR\x03iniR\x05xpath\xd8\x01\x01\x12\x13\n\x0bpatch_order\x18\x04 \x01(\x05\x12\x1a\n\tvolume_id\x18\x65 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x15\n\rpath_override\x18\x66 \x01(\t\"P\n UpdateConfigurationPatchResponse\x12,\n\x05patch\x18\x01 \x01(\x0b\x32\x1d.manman.v1.ConfigurationPatch\"<\n\x1f\x44\x65leteConfigurationPatchRequest\x12\x19\n\x08patch_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"\"\n DeleteConfigurationPatchResponse\"\x9b\x01\n\x1fListConfigurationPatchesRequest\x12\x18\n\x0bstrategy_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x0bpatch_level\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tentity_id\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x0e\n\x0c_strategy_idB\x0e\n\x0c_patch_levelB\x0c\n\n_entity_id\"R\n ListConfigurationPatchesResponse\x12.\n\x07patches\x18\x01 \x03(\x0b\x32\x1d.manman.v1.ConfigurationPatch\"\xd2\x01\n\x1bPreviewConfigurationRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12[\n\x13parameter_overrides\x18\x02 \x03(\x0b\x32>.manman.v1.PreviewConfigurationRequest.ParameterOverridesEntry\x1a\x39\n\x17ParameterOverridesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"X\n\x1cPreviewConfigurationResponse\x12\x38\n\x0e\x63onfigurations\x18\x01 \x03(\x0b\x32 .manman.v1.RenderedConfiguration\"=\n\x1eGetSessionConfigurationRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"\xa3\x01\n\x1fGetSessionConfigurationResponse\x12\x38\n\x0e\x63onfigurations\x18\x01 \x03(\x0b\x32 .manman.v1.RenderedConfiguration\x12\x0f\n\x07game_id\x18\x02 \x01(\x03\x12\x16\n\x0egame_config_id\x18\x03 \x01(\x03\x12\x1d\n\x15server_game_config_id\x18\x04 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmanman/v1/configuration.proto\x12\tmanman.v1\x1a\x1b\x62uf/validate/validate.proto\"\xbb\x02\n\x15\x43onfigurationStrategy\x12\x13\n\x0bstrategy_id\x18\x01 \x01(\x03\x12\x0f\n\x07game_id\x18\x02 \x01(\x03\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x15\n\rstrategy_type\x18\x05 \x01(\t\x12\x13\n\x0btarget_path\x18\x06 \x01(\t\x12\x15\n\rbase_template\x18\x07 \x01(\t\x12K\n\x0erender_options\x18\x08 \x03(\x0b\x32\x33.manman.v1.ConfigurationStrategy.RenderOptionsEntry\x12\x13\n\x0b\x61pply_order\x18\t \x01(\x05\x1a\x34\n\x12RenderOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaf\x01\n\x18StrategyParameterBinding\x12\x12\n\nbinding_id\x18\x01 \x01(\x03\x12\x13\n\x0bstrategy_id\x18\x02 \x01(\x03\x12\x10\n\x08param_id\x18\x03 \x01(\x03\x12\x14\n\x0c\x62inding_type\x18\x04 \x01(\t\x12\x12\n\ntarget_key\x18\x05 \x01(\t\x12\x16\n\x0evalue_template\x18\x06 \x01(\t\x12\x16\n\x0e\x63ondition_expr\x18\x07 \x01(\t\"\xcf\x01\n\x12\x43onfigurationPatch\x12\x10\n\x08patch_id\x18\x01 \x01(\x03\x12\x13\n\x0bstrategy_id\x18\x02 \x01(\x03\x12\x13\n\x0bpatch_level\x18\x03 \x01(\t\x12\x11\n\tentity_id\x18\x04 \x01(\x03\x12\x15\n\rpatch_content\x18\x05 \x01(\t\x12\x14\n\x0cpatch_format\x18\x06 \x01(\t\x12\x11\n\tvolume_id\x18\x07 \x01(\x03\x12\x15\n\rpath_override\x18\x08 \x01(\t\x12\x13\n\x0bpatch_order\x18\t \x01(\x05\"j\n\nPatchLayer\x12\r\n\x05level\x18\x01 \x01(\t\x12\x15\n\rpatch_content\x18\x02 \x01(\t\x12\x0e\n\x06origin\x18\x65 \x01(\t\x12\x10\n\x08patch_id\x18\x66 \x01(\x03\x12\x14\n\x0cpatch_format\x18g \x01(\t\"\xb2\x01\n\x15RenderedConfiguration\x12\x15\n\rstrategy_name\x18\x01 \x01(\t\x12\x15\n\rstrategy_type\x18\x02 \x01(\t\x12\x13\n\x0btarget_path\x18\x03 \x01(\t\x12\x18\n\x10rendered_content\x18\x04 \x01(\t\x12\x14\n\x0c\x62\x61se_content\x18\x05 \x01(\t\x12&\n\x07patches\x18\x06 \x03(\x0b\x32\x15.manman.v1.PatchLayer\"\xcd\x03\n\"CreateConfigurationStrategyRequest\x12\x18\n\x07game_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x17\n\x04name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x8d\x01\n\rstrategy_type\x18\x04 \x01(\tBv\xbaHsrqR\x08\x63li_argsR\x08\x65nv_varsR\x0f\x66ile_propertiesR\tfile_jsonR\tfile_yamlR\tfile_tomlR\x08\x66ile_iniR\x08\x66ile_xmlR\x08\x66ile_luaR\x0b\x66ile_custom\x12\x13\n\x0btarget_path\x18\x05 \x01(\t\x12\x15\n\rbase_template\x18\x06 \x01(\t\x12X\n\x0erender_options\x18\x07 \x03(\x0b\x32@.manman.v1.CreateConfigurationStrategyRequest.RenderOptionsEntry\x12\x13\n\x0b\x61pply_order\x18\x08 \x01(\x05\x1a\x34\n\x12RenderOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Y\n#CreateConfigurationStrategyResponse\x12\x32\n\x08strategy\x18\x01 \x01(\x0b\x32 .manman.v1.ConfigurationStrategy\">\n\"ListConfigurationStrategiesRequest\x12\x18\n\x07game_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"[\n#ListConfigurationStrategiesResponse\x12\x34\n\nstrategies\x18\x01 \x03(\x0b\x32 .manman.v1.ConfigurationStrategy\"\xe8\x03\n\"UpdateConfigurationStrategyRequest\x12\x1c\n\x0bstrategy_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x15\n\x04name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x90\x01\n\rstrategy_type\x18\x04 \x01(\tBy\xbaHvrqR\x08\x63li_argsR\x08\x65nv_varsR\x0f\x66ile_propertiesR\tfile_jsonR\tfile_yamlR\tfile_tomlR\x08\x66ile_iniR\x08\x66ile_xmlR\x08\x66ile_luaR\x0b\x66ile_custom\xd8\x01\x01\x12\x13\n\x0btarget_path\x18\x05 \x01(\t\x12\x15\n\rbase_template\x18\x06 \x01(\t\x12X\n\x0erender_options\x18\x07 \x03(\x0b\x32@.manman.v1.UpdateConfigurationStrategyRequest.RenderOptionsEntry\x12\x13\n\x0b\x61pply_order\x18\x08 \x01(\x05\x12\x14\n\x0cupdate_paths\x18\t \x03(\t\x1a\x34\n\x12RenderOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Y\n#UpdateConfigurationStrategyResponse\x12\x32\n\x08strategy\x18\x01 \x01(\x0b\x32 .manman.v1.ConfigurationStrategy\"B\n\"DeleteConfigurationStrategyRequest\x12\x1c\n\x0bstrategy_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"%\n#DeleteConfigurationStrategyResponse\"\xf5\x02\n\x1f\x43reateConfigurationPatchRequest\x12\x1c\n\x0bstrategy_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x44\n\x0bpatch_level\x18\x02 \x01(\tB/\xbaH,r*R\x0bgame_configR\x12server_game_configR\x07session\x12\x1a\n\tentity_id\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x15\n\rpatch_content\x18\x04 \x01(\t\x12s\n\x0cpatch_format\x18\x05 \x01(\tB]\xbaHZrUR\x08templateR\x07replaceR\npropertiesR\x10json_merge_patchR\njson_patchR\nyaml_mergeR\x03iniR\x05xpath\xd8\x01\x01\x12\x13\n\x0bpatch_order\x18\x06 \x01(\x05\x12\x1a\n\tvolume_id\x18\x65 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x15\n\rpath_override\x18\x66 \x01(\t\"P\n CreateConfigurationPatchResponse\x12,\n\x05patch\x18\x01 \x01(\x0b\x32\x1d.manman.v1.ConfigurationPatch\"\x90\x02\n\x1fUpdateConfigurationPatchRequest\x12\x19\n\x08patch_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x15\n\rpatch_content\x18\x02 \x01(\t\x12s\n\x0cpatch_format\x18\x03 \x01(\tB]\xbaHZrUR\x08templateR\x07replaceR\npropertiesR\x10json_merge_patchR\njson_patchR\nyaml_mergeR\x03iniR\x05xpath\xd8\x01\x01\x12\x13\n\x0bpatch_order\x18\x04 \x01(\x05\x12\x1a\n\tvolume_id\x18\x65 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x15\n\rpath_override\x18\x66 \x01(\t\"P\n UpdateConfigurationPatchResponse\x12,\n\x05patch\x18\x01 \x01(\x0b\x32\x1d.manman.v1.ConfigurationPatch\"<\n\x1f\x44\x65leteConfigurationPatchRequest\x12\x19\n\x08patch_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"\"\n DeleteConfigurationPatchResponse\"\x9b\x01\n\x1fListConfigurationPatchesRequest\x12\x18\n\x0bstrategy_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x0bpatch_level\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tentity_id\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x0e\n\x0c_strategy_idB\x0e\n\x0c_patch_levelB\x0c\n\n_entity_id\"R\n ListConfigurationPatchesResponse\x12.\n\x07patches\x18\x01 \x03(\x0b\x32\x1d.manman.v1.ConfigurationPatch\"\xd2\x01\n\x1bPreviewConfigurationRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12[\n\x13parameter_overrides\x18\x02 \x03(\x0b\x32>.manman.v1.PreviewConfigurationRequest.ParameterOverridesEntry\x1a\x39\n\x17ParameterOverridesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"X\n\x1cPreviewConfigurationResponse\x12\x38\n\x0e\x63onfigurations\x18\x01 \x03(\x0b\x32 .manman.v1.RenderedConfiguration\"=\n\x1eGetSessionConfigurationRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"\xa3\x01\n\x1fGetSessionConfigurationResponse\x12\x38\n\x0e\x63onfigurations\x18\x01 \x03(\x0b\x32 .manman.v1.RenderedConfiguration\x12\x0f\n\x07game_id\x18\x02 \x01(\x03\x12\x16\n\x0egame_config_id\x18\x03 \x01(\x03\x12\x1d\n\x15server_game_config_id\x18\x04 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,7 +41,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATECONFIGURATIONSTRATEGYREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_CREATECONFIGURATIONSTRATEGYREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030d'
   _globals['_CREATECONFIGURATIONSTRATEGYREQUEST'].fields_by_name['strategy_type']._loaded_options = None
-  _globals['_CREATECONFIGURATIONSTRATEGYREQUEST'].fields_by_name['strategy_type']._serialized_options = b'\272HhrfR\010cli_argsR\010env_varsR\017file_propertiesR\tfile_jsonR\tfile_yamlR\010file_iniR\010file_xmlR\010file_luaR\013file_custom'
+  _globals['_CREATECONFIGURATIONSTRATEGYREQUEST'].fields_by_name['strategy_type']._serialized_options = b'\272HsrqR\010cli_argsR\010env_varsR\017file_propertiesR\tfile_jsonR\tfile_yamlR\tfile_tomlR\010file_iniR\010file_xmlR\010file_luaR\013file_custom'
   _globals['_LISTCONFIGURATIONSTRATEGIESREQUEST'].fields_by_name['game_id']._loaded_options = None
   _globals['_LISTCONFIGURATIONSTRATEGIESREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_UPDATECONFIGURATIONSTRATEGYREQUEST_RENDEROPTIONSENTRY']._loaded_options = None
@@ -51,7 +51,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATECONFIGURATIONSTRATEGYREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_UPDATECONFIGURATIONSTRATEGYREQUEST'].fields_by_name['name']._serialized_options = b'\272H\004r\002\030d'
   _globals['_UPDATECONFIGURATIONSTRATEGYREQUEST'].fields_by_name['strategy_type']._loaded_options = None
-  _globals['_UPDATECONFIGURATIONSTRATEGYREQUEST'].fields_by_name['strategy_type']._serialized_options = b'\272HkrfR\010cli_argsR\010env_varsR\017file_propertiesR\tfile_jsonR\tfile_yamlR\010file_iniR\010file_xmlR\010file_luaR\013file_custom\330\001\001'
+  _globals['_UPDATECONFIGURATIONSTRATEGYREQUEST'].fields_by_name['strategy_type']._serialized_options = b'\272HvrqR\010cli_argsR\010env_varsR\017file_propertiesR\tfile_jsonR\tfile_yamlR\tfile_tomlR\010file_iniR\010file_xmlR\010file_luaR\013file_custom\330\001\001'
   _globals['_DELETECONFIGURATIONSTRATEGYREQUEST'].fields_by_name['strategy_id']._loaded_options = None
   _globals['_DELETECONFIGURATIONSTRATEGYREQUEST'].fields_by_name['strategy_id']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_CREATECONFIGURATIONPATCHREQUEST'].fields_by_name['strategy_id']._loaded_options = None
@@ -91,49 +91,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENDEREDCONFIGURATION']._serialized_start=888
   _globals['_RENDEREDCONFIGURATION']._serialized_end=1066
   _globals['_CREATECONFIGURATIONSTRATEGYREQUEST']._serialized_start=1069
-  _globals['_CREATECONFIGURATIONSTRATEGYREQUEST']._serialized_end=1519
+  _globals['_CREATECONFIGURATIONSTRATEGYREQUEST']._serialized_end=1530
   _globals['_CREATECONFIGURATIONSTRATEGYREQUEST_RENDEROPTIONSENTRY']._serialized_start=337
   _globals['_CREATECONFIGURATIONSTRATEGYREQUEST_RENDEROPTIONSENTRY']._serialized_end=389
-  _globals['_CREATECONFIGURATIONSTRATEGYRESPONSE']._serialized_start=1521
-  _globals['_CREATECONFIGURATIONSTRATEGYRESPONSE']._serialized_end=1610
-  _globals['_LISTCONFIGURATIONSTRATEGIESREQUEST']._serialized_start=1612
-  _globals['_LISTCONFIGURATIONSTRATEGIESREQUEST']._serialized_end=1674
-  _globals['_LISTCONFIGURATIONSTRATEGIESRESPONSE']._serialized_start=1676
-  _globals['_LISTCONFIGURATIONSTRATEGIESRESPONSE']._serialized_end=1767
-  _globals['_UPDATECONFIGURATIONSTRATEGYREQUEST']._serialized_start=1770
-  _globals['_UPDATECONFIGURATIONSTRATEGYREQUEST']._serialized_end=2247
+  _globals['_CREATECONFIGURATIONSTRATEGYRESPONSE']._serialized_start=1532
+  _globals['_CREATECONFIGURATIONSTRATEGYRESPONSE']._serialized_end=1621
+  _globals['_LISTCONFIGURATIONSTRATEGIESREQUEST']._serialized_start=1623
+  _globals['_LISTCONFIGURATIONSTRATEGIESREQUEST']._serialized_end=1685
+  _globals['_LISTCONFIGURATIONSTRATEGIESRESPONSE']._serialized_start=1687
+  _globals['_LISTCONFIGURATIONSTRATEGIESRESPONSE']._serialized_end=1778
+  _globals['_UPDATECONFIGURATIONSTRATEGYREQUEST']._serialized_start=1781
+  _globals['_UPDATECONFIGURATIONSTRATEGYREQUEST']._serialized_end=2269
   _globals['_UPDATECONFIGURATIONSTRATEGYREQUEST_RENDEROPTIONSENTRY']._serialized_start=337
   _globals['_UPDATECONFIGURATIONSTRATEGYREQUEST_RENDEROPTIONSENTRY']._serialized_end=389
-  _globals['_UPDATECONFIGURATIONSTRATEGYRESPONSE']._serialized_start=2249
-  _globals['_UPDATECONFIGURATIONSTRATEGYRESPONSE']._serialized_end=2338
-  _globals['_DELETECONFIGURATIONSTRATEGYREQUEST']._serialized_start=2340
-  _globals['_DELETECONFIGURATIONSTRATEGYREQUEST']._serialized_end=2406
-  _globals['_DELETECONFIGURATIONSTRATEGYRESPONSE']._serialized_start=2408
-  _globals['_DELETECONFIGURATIONSTRATEGYRESPONSE']._serialized_end=2445
-  _globals['_CREATECONFIGURATIONPATCHREQUEST']._serialized_start=2448
-  _globals['_CREATECONFIGURATIONPATCHREQUEST']._serialized_end=2821
-  _globals['_CREATECONFIGURATIONPATCHRESPONSE']._serialized_start=2823
-  _globals['_CREATECONFIGURATIONPATCHRESPONSE']._serialized_end=2903
-  _globals['_UPDATECONFIGURATIONPATCHREQUEST']._serialized_start=2906
-  _globals['_UPDATECONFIGURATIONPATCHREQUEST']._serialized_end=3178
-  _globals['_UPDATECONFIGURATIONPATCHRESPONSE']._serialized_start=3180
-  _globals['_UPDATECONFIGURATIONPATCHRESPONSE']._serialized_end=3260
-  _globals['_DELETECONFIGURATIONPATCHREQUEST']._serialized_start=3262
-  _globals['_DELETECONFIGURATIONPATCHREQUEST']._serialized_end=3322
-  _globals['_DELETECONFIGURATIONPATCHRESPONSE']._serialized_start=3324
-  _globals['_DELETECONFIGURATIONPATCHRESPONSE']._serialized_end=3358
-  _globals['_LISTCONFIGURATIONPATCHESREQUEST']._serialized_start=3361
-  _globals['_LISTCONFIGURATIONPATCHESREQUEST']._serialized_end=3516
-  _globals['_LISTCONFIGURATIONPATCHESRESPONSE']._serialized_start=3518
-  _globals['_LISTCONFIGURATIONPATCHESRESPONSE']._serialized_end=3600
-  _globals['_PREVIEWCONFIGURATIONREQUEST']._serialized_start=3603
-  _globals['_PREVIEWCONFIGURATIONREQUEST']._serialized_end=3813
-  _globals['_PREVIEWCONFIGURATIONREQUEST_PARAMETEROVERRIDESENTRY']._serialized_start=3756
-  _globals['_PREVIEWCONFIGURATIONREQUEST_PARAMETEROVERRIDESENTRY']._serialized_end=3813
-  _globals['_PREVIEWCONFIGURATIONRESPONSE']._serialized_start=3815
-  _globals['_PREVIEWCONFIGURATIONRESPONSE']._serialized_end=3903
-  _globals['_GETSESSIONCONFIGURATIONREQUEST']._serialized_start=3905
-  _globals['_GETSESSIONCONFIGURATIONREQUEST']._serialized_end=3966
-  _globals['_GETSESSIONCONFIGURATIONRESPONSE']._serialized_start=3969
-  _globals['_GETSESSIONCONFIGURATIONRESPONSE']._serialized_end=4132
+  _globals['_UPDATECONFIGURATIONSTRATEGYRESPONSE']._serialized_start=2271
+  _globals['_UPDATECONFIGURATIONSTRATEGYRESPONSE']._serialized_end=2360
+  _globals['_DELETECONFIGURATIONSTRATEGYREQUEST']._serialized_start=2362
+  _globals['_DELETECONFIGURATIONSTRATEGYREQUEST']._serialized_end=2428
+  _globals['_DELETECONFIGURATIONSTRATEGYRESPONSE']._serialized_start=2430
+  _globals['_DELETECONFIGURATIONSTRATEGYRESPONSE']._serialized_end=2467
+  _globals['_CREATECONFIGURATIONPATCHREQUEST']._serialized_start=2470
+  _globals['_CREATECONFIGURATIONPATCHREQUEST']._serialized_end=2843
+  _globals['_CREATECONFIGURATIONPATCHRESPONSE']._serialized_start=2845
+  _globals['_CREATECONFIGURATIONPATCHRESPONSE']._serialized_end=2925
+  _globals['_UPDATECONFIGURATIONPATCHREQUEST']._serialized_start=2928
+  _globals['_UPDATECONFIGURATIONPATCHREQUEST']._serialized_end=3200
+  _globals['_UPDATECONFIGURATIONPATCHRESPONSE']._serialized_start=3202
+  _globals['_UPDATECONFIGURATIONPATCHRESPONSE']._serialized_end=3282
+  _globals['_DELETECONFIGURATIONPATCHREQUEST']._serialized_start=3284
+  _globals['_DELETECONFIGURATIONPATCHREQUEST']._serialized_end=3344
+  _globals['_DELETECONFIGURATIONPATCHRESPONSE']._serialized_start=3346
+  _globals['_DELETECONFIGURATIONPATCHRESPONSE']._serialized_end=3380
+  _globals['_LISTCONFIGURATIONPATCHESREQUEST']._serialized_start=3383
+  _globals['_LISTCONFIGURATIONPATCHESREQUEST']._serialized_end=3538
+  _globals['_LISTCONFIGURATIONPATCHESRESPONSE']._serialized_start=3540
+  _globals['_LISTCONFIGURATIONPATCHESRESPONSE']._serialized_end=3622
+  _globals['_PREVIEWCONFIGURATIONREQUEST']._serialized_start=3625
+  _globals['_PREVIEWCONFIGURATIONREQUEST']._serialized_end=3835
+  _globals['_PREVIEWCONFIGURATIONREQUEST_PARAMETEROVERRIDESENTRY']._serialized_start=3778
+  _globals['_PREVIEWCONFIGURATIONREQUEST_PARAMETEROVERRIDESENTRY']._serialized_end=3835
+  _globals['_PREVIEWCONFIGURATIONRESPONSE']._serialized_start=3837
+  _globals['_PREVIEWCONFIGURATIONRESPONSE']._serialized_end=3925
+  _globals['_GETSESSIONCONFIGURATIONREQUEST']._serialized_start=3927
+  _globals['_GETSESSIONCONFIGURATIONREQUEST']._serialized_end=3988
+  _globals['_GETSESSIONCONFIGURATIONRESPONSE']._serialized_start=3991
+  _globals['_GETSESSIONCONFIGURATIONRESPONSE']._serialized_end=4154
 # @@protoc_insertion_point(module_scope)

@@ -59,7 +59,7 @@ class ConfigurationStrategy(_message.Message):
     """Unique in its game."""
     description: _builtins.str
     strategy_type: _builtins.str
-    """cli_args, env_vars, file_properties, file_json, file_yaml, file_ini, file_xml, file_lua or file_custom."""
+    """cli_args, env_vars, file_properties, file_json, file_yaml, file_toml, file_ini, file_xml, file_lua or file_custom."""
     target_path: _builtins.str
     """The file's absolute path inside the container; empty for arguments and environment."""
     base_template: _builtins.str
@@ -68,7 +68,7 @@ class ConfigurationStrategy(_message.Message):
     """Strategies are applied in ascending order."""
     @_builtins.property
     def render_options(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """merge_strategy (deep, shallow), array_merge (replace, append), indent."""
+        """merge_strategy (deep, shallow), array_merge (replace, append), indent, mode (of a file, such as 0644)."""
 
     def __init__(
         self,

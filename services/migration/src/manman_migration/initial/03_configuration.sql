@@ -16,7 +16,7 @@ CREATE TABLE configuration_strategies (
     CONSTRAINT pk_configuration_strategies PRIMARY KEY (strategy_id),
     CONSTRAINT uq_configuration_strategies_game_id_name UNIQUE (game_id, name),
     CONSTRAINT ck_configuration_strategies_strategy_type
-        CHECK (strategy_type IN ('cli_args', 'env_vars', 'file_properties', 'file_json', 'file_yaml', 'file_ini', 'file_xml', 'file_lua', 'file_custom')),
+        CHECK (strategy_type IN ('cli_args', 'env_vars', 'file_properties', 'file_json', 'file_yaml', 'file_toml', 'file_ini', 'file_xml', 'file_lua', 'file_custom')),
     CONSTRAINT fk_configuration_strategies_game_id FOREIGN KEY (game_id) REFERENCES games (game_id) ON DELETE CASCADE
 );
 CREATE INDEX ix_configuration_strategies_game_id_apply_order ON configuration_strategies (game_id, apply_order);

@@ -9,19 +9,8 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, U
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manman.db.models.declarative import Base, Identifier, JsonObject, Timestamps, one_of
+from manman.domain.configuration.strategies import LEVELS, TYPES
 
-STRATEGY_TYPES = (
-    "cli_args",
-    "env_vars",
-    "file_properties",
-    "file_json",
-    "file_yaml",
-    "file_ini",
-    "file_xml",
-    "file_lua",
-    "file_custom",
-)
-PATCH_LEVELS = ("game_config", "server_game_config", "session")
 PATCH_FORMATS = (
     "template",
     "replace",
@@ -41,7 +30,7 @@ class ConfigurationStrategy(Timestamps, Base):
     __tablename__ = "configuration_strategies"
     __table_args__ = (
         UniqueConstraint("game_id", "name"),
-        CheckConstraint(one_of("strategy_type", STRATEGY_TYPES), name="strategy_type"),
+        CheckConstraint(one_of("strategy_type", TYPES), name="strategy_type"),
         Index(None, "game_id", "apply_order"),
     )
 
@@ -83,7 +72,7 @@ class ConfigurationPatch(Timestamps, Base):
 
     __tablename__ = "configuration_patches"
     __table_args__ = (
-        CheckConstraint(one_of("patch_level", PATCH_LEVELS), name="patch_level"),
+        CheckConstraint(one_of("patch_level", LEVELS), name="patch_level"),
         CheckConstraint(one_of("patch_format", PATCH_FORMATS), name="patch_format"),
         Index("ix_configuration_patches_apply", "strategy_id", "patch_level", "entity_id", "patch_order", "patch_id"),
         Index("ix_configuration_patches_entity", "patch_level", "entity_id"),
