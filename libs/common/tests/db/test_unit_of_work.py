@@ -171,8 +171,8 @@ async def test_a_schema_that_is_not_there_yet_is_waited_for_and_named(empty_data
 
 
 async def test_a_database_that_only_reads_for_now_is_waited_for(uow: Any) -> None:
-    with pytest.raises(Unavailable):
-        async with uow() as tx:
-            await tx.games.list()
-            await tx._database_session.execute(text("SET TRANSACTION READ ONLY"))
+    async with uow() as tx:
+        await tx.games.list()
+        await tx._database_session.execute(text("SET TRANSACTION READ ONLY"))
+        with pytest.raises(Unavailable):
             await tx.games.add(name="OpenTTD")

@@ -64,6 +64,27 @@ async def test_the_first_host_is_the_default_and_a_swap_keeps_one(world: Any) ->
     assert [host.row.is_default for host in hosts] == [False, True]
 
 
+async def test_who_becomes_the_default_and_who_says_hello_never_wait_for_each_other_in_a_circle(world: Any) -> None:
+    rows = [(await servers.create_server(name=name, uow=world.uow)).row for name in ("a", "b", "c")]
+
+    async def hear_all() -> None:
+        async with world.uow() as tx:
+            await tx.servers.lock_all([row.server_id for row in rows])
+            await tx.commit()
+
+    for number in range(20):
+        row = rows[number % 3]
+        await asyncio.gather(
+            update(world, row, is_default=True),
+            world.host(row.name),
+            hear_all(),
+            update(world, rows[(number + 1) % 3], is_default=True),
+        )
+
+    hosts, _ = await servers.list_servers(page=Page(100), uow=world.uow)
+    assert sum(host.row.is_default for host in hosts) == 1
+
+
 async def test_the_default_cannot_just_be_switched_off(world: Any) -> None:
     row = await world.host()
 

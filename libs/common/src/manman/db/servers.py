@@ -60,6 +60,16 @@ class Servers:
         self._locked |= found
         return found
 
+    async def lock_to_make_default(self, server_id: int) -> Server:
+        """Return the host, locked together with the one that is the default now; raise `NotFound`.
+
+        What chooses the default is locked before any host, and hosts in id order: as everybody else does it.
+        """
+        await self._lock_default()
+        default = await self._db.scalar(select(Server.server_id).where(Server.is_default))
+        await self.lock_all({server_id} if default is None else {server_id, default})
+        return await self.lock(server_id)
+
     async def by_name(self, name: str) -> Server | None:
         """Return the host of that name."""
         return await self._db.scalar(select(Server).where(Server.name == name))
@@ -108,7 +118,7 @@ class Servers:
         return row
 
     async def make_default(self, row: Server) -> None:
-        """Make this host the default instead of the one that is."""
+        """Make this host, locked by `lock_to_make_default`, the default instead of the one that is."""
         await self._lock_default()
         await self._db.execute(
             update(Server).where(Server.is_default, Server.server_id != row.server_id).values(is_default=False)

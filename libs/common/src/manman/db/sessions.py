@@ -86,7 +86,8 @@ class Sessions:
     ) -> Sequence[Session]:
         """Lock sessions in these states without news since a time; the other arguments narrow it down.
 
-        `on_hosts`: the host is, and until the end of the transaction stays, in this state. `offline_since`: it has been offline since before that time.
+        `on_hosts`: the host is in this state, and stays in it until the end of the transaction. `offline_since`: it has
+        been offline since before that time.
         `past_deadline`: the start's deadline was before that time, or there is none. Rows that somebody else holds
         are skipped: the next sweep meets them.
         """

@@ -56,7 +56,8 @@ async def update_server(
     """Change `name`, `status` or `is_default`. Making a host the default unmakes the one before."""
     wanted = masks.changes(update_paths, values, mandatory=("name", "status"))
     async with uow() as tx:
-        row = await tx.servers.lock(server_id)
+        chooses = bool(wanted.get("is_default"))
+        row = await (tx.servers.lock_to_make_default(server_id) if chooses else tx.servers.lock(server_id))
         row.name = wanted.get("name", row.name)
         if "status" in wanted:
             _set_status(tx, row, wanted["status"], reason="set_by_operator", now=now)
