@@ -1,6 +1,7 @@
 """The api under test: the real one in this process, on a fresh database and a fresh virtual host."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -45,25 +46,32 @@ async def uow(database_url: str) -> AsyncIterator[UnitOfWork]:
         yield UnitOfWork(engine)
 
 
-@pytest.fixture
-async def api(database_url: str, amqp_url: str) -> AsyncIterator[Api]:
+@contextlib.asynccontextmanager
+async def served(database_url: str, amqp_url: str, **more: Any) -> AsyncIterator[Api]:
     """Serve an api. It lives in a task of its own, because a fixture's two halves run in different tasks."""
-    served: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
+    addresses: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
 
     async def live() -> None:
-        async with serving(settings_for(database_url, amqp_url)) as addresses:
-            served.set_result(addresses)
+        async with serving(settings_for(database_url, amqp_url, **more)) as used:
+            addresses.set_result(used)
             await stop.wait()
 
     life = asyncio.get_running_loop().create_task(live())
-    await asyncio.wait([served, life], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([addresses, life], return_when=asyncio.FIRST_COMPLETED)
     if life.done():
         await life
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{served.result().grpc}") as channel:
-        yield Api(served.result(), channel)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{addresses.result().grpc}") as channel:
+        yield Api(addresses.result(), channel)
     stop.set()
     await life
+
+
+@pytest.fixture
+async def api(database_url: str, amqp_url: str) -> AsyncIterator[Api]:
+    """Serve an api that lets everybody in."""
+    async with served(database_url, amqp_url) as running:
+        yield running
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ async def test_without_a_database_a_call_is_told_to_come_again(run: Run) -> None
         ("PORT", "many", "PORT"),
         ("DEFAULT_PORT_RANGE", "9-1", "27000-27999"),
         ("RABBITMQ_URL", "http://x", "amqp"),
-        ("GRPC_AUTH_MODE", "token", "GRPC_AUTH_MODE is not valid"),
+        ("GRPC_AUTH_MODE", "password", "GRPC_AUTH_MODE is not valid"),
     ],
 )
 async def test_bad_settings_are_refused_by_name(variable: str, value: str, words: str) -> None:

@@ -1,7 +1,7 @@
 """The composition root: everything the control API is made of, and in which order it starts and ends.
 
     database engine, broker connection, requests      -> the parts
-    ManManAPI, LogProcessor and two more to be listed -> the services
+    ManManAPI, LogProcessor, AccessControl and more   -> the services
     one chain of steps around every call              -> gRPC port and REST port
 
 The broker may be away: reading and recording work without it, and readiness says so.
@@ -25,6 +25,7 @@ from manman.rpc.chain import Chain
 from manman.rpc.server import serve
 from manman.rpc.services import Service
 from manman.v1 import (
+    access_control_pb2,
     api_pb2,
     log_processor_pb2,
     workshop_pb2,
@@ -33,7 +34,9 @@ from manman.v1 import (
     wrapper_control_pb2_grpc,
 )
 
-from manman_api import web
+from manman_api import api_tokens, web
+from manman_api.journal import DatabaseJournal
+from manman_api.rpc.access_control import AccessControl
 from manman_api.rpc.api import ManManAPI
 from manman_api.rpc.log_processor import LogProcessor
 from manman_api.rpc.parts import Parts
@@ -67,7 +70,6 @@ async def main(settings: Settings) -> None:
 async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     """Serve gRPC, REST and probes while the block runs."""
     health = Health()
-    chain = Chain(authenticate_by_mode(settings.grpc_auth_mode), request_rules())
     async with contextlib.AsyncExitStack() as stack:
         engine = await stack.enter_async_context(connected(settings))
         health.add("database", lambda: ping(engine))
@@ -76,19 +78,28 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
             connect(settings, "api", component=health.component("broker"), wait=False)
         )
         requests = await stack.enter_async_context(Requests(broker))
-        services = services_of(parts(settings, UnitOfWork(engine), broker, requests))
+        uow = UnitOfWork(engine)
+        chain = chain_of(settings, uow)
+        services = services_of(parts(settings, uow, broker, requests))
         grpc = await stack.enter_async_context(
             serve(
                 services,
                 chain,
                 address=f"{settings.listen_host}:{settings.port}",
                 component=health.component("grpc"),
+                with_reflection=settings.grpc_reflection,
             )
         )
         rest = await stack.enter_async_context(
             web.serve(web.build(services, chain), chain, host=settings.listen_host, port=settings.rest_port)
         )
         yield Addresses(grpc.port, rest, probes)
+
+
+def chain_of(settings: Settings, uow: Uow) -> Chain:
+    """Return the steps around every call: who calls by the mode that is set, the protos' rules, the audit log."""
+    authenticate = authenticate_by_mode(settings.grpc_auth_mode, api_tokens.verify_in(uow, clock.now))
+    return Chain(authenticate, request_rules(), journal=DatabaseJournal(uow, clock.now))
 
 
 def parts(settings: Settings, uow: Uow, broker: Connection, requests: Requests) -> Parts:
@@ -106,13 +117,14 @@ def parts(settings: Settings, uow: Uow, broker: Connection, requests: Requests) 
 
 
 def services_of(with_parts: Parts) -> Sequence[Service]:
-    """Return the platform's four services; the last two are listed so that clients find them, and not built here."""
+    """Return the platform's services; the last two are listed so that clients find them, and not built here."""
     control = ManManAPI(with_parts)  # type: ignore[abstract] # what is not built yet answers UNIMPLEMENTED
     workshop = workshop_pb2_grpc.WorkshopServiceServicer()  # type: ignore[abstract] # the same
     wrapper = wrapper_control_pb2_grpc.WrapperControlServicer()  # type: ignore[abstract] # wrappers serve it, not we
     return (
         Service(api_pb2.DESCRIPTOR.services_by_name["ManManAPI"], control),
         Service(log_processor_pb2.DESCRIPTOR.services_by_name["LogProcessor"], LogProcessor(with_parts)),
+        Service(access_control_pb2.DESCRIPTOR.services_by_name["AccessControl"], AccessControl(with_parts)),
         Service(workshop_pb2.DESCRIPTOR.services_by_name["WorkshopService"], workshop),
         Service(wrapper_control_pb2.DESCRIPTOR.services_by_name["WrapperControl"], wrapper),
     )

@@ -40,7 +40,12 @@ class Page:
         """Return the rows of this page and the token of the next one, "" when this is the last."""
         if len(rows) <= self.size:
             return list(rows), ""
-        return list(rows[: self.size]), base64.b64encode(str(self.offset + self.size).encode()).decode()
+        return list(rows[: self.size]), token_of(self.offset + self.size)
+
+
+def token_of(number: int) -> str:
+    """Return the token of the page that begins at this offset, or below this id in lists where new rows come first."""
+    return base64.b64encode(str(number).encode()).decode()
 
 
 def read(page_size: int, page_token: str) -> Page:

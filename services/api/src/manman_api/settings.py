@@ -22,8 +22,12 @@ class Settings(RuntimeSettings, DatabaseSettings, BusSettings):
     health_check_port: int = Field(
         default=8081, ge=0, le=65535, description="port of /livez, /readyz and /metrics; 0 picks a free one"
     )
-    grpc_auth_mode: Literal["none"] = Field(
-        default="none", description="who may call: none lets everybody in, for laptops only"
+    grpc_auth_mode: Literal["none", "token"] = Field(
+        default="none",
+        description="who may call: none lets everybody in, for laptops only; token wants an API token",
+    )
+    grpc_reflection: bool = Field(
+        default=True, description="tell every gRPC client, unknown ones too, which calls there are"
     )
     default_port_range: str = Field(
         default="27000-27999",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor
 
 AUTH_NONE = "none"
+AUTHORIZATION_KEY = "authorization"
 
 log = structlog.get_logger(__name__)
 
@@ -42,12 +43,19 @@ class Caller:
 
 
 Authenticate = Callable[[Mapping[str, str]], Awaitable[Caller]]
+Verify = Callable[[str], Awaitable[Caller]]
+"""Returns who holds a bearer token, or raises Unauthenticated."""
 
 
-def authenticate_by_mode(mode: str) -> Authenticate:
-    """Return how callers are known in `GRPC_AUTH_MODE` `mode`; raises Invalid for a mode that is not there (yet)."""
+def authenticate_by_mode(mode: str, verify: Verify | None = None) -> Authenticate:
+    """Return how callers are known in `GRPC_AUTH_MODE` `mode`: not at all in none, else by a token that `verify` knows.
+
+    Raises Invalid for a mode that needs `verify` where there is none.
+    """
     if mode != AUTH_NONE:
-        raise Invalid([Problem("GRPC_AUTH_MODE", f"{mode!r} is not supported by this version; the only mode is none")])
+        if verify is None:
+            raise Invalid([Problem("GRPC_AUTH_MODE", f"{mode!r} needs something to check tokens by; none does not")])
+        return authenticate_by_bearer(verify)
     log.warning(
         "authentication_is_off",
         meaning="everybody who reaches this port is an administrator",
@@ -60,6 +68,20 @@ def authenticate_by_mode(mode: str) -> Authenticate:
     return everybody
 
 
+def authenticate_by_bearer(verify: Verify) -> Authenticate:
+    """Return how callers are known who send `authorization: Bearer <token>`: as the one whom `verify` names."""
+
+    async def holder(metadata: Mapping[str, str]) -> Caller:
+        scheme, _, token = metadata.get(AUTHORIZATION_KEY, "").strip().partition(" ")
+        if not scheme:
+            raise Unauthenticated(f"this API wants to know who calls: send '{AUTHORIZATION_KEY}: Bearer <token>'")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthenticated(f"{AUTHORIZATION_KEY} must be 'Bearer <token>'")
+        return await verify(token.strip())
+
+    return holder
+
+
 def authenticate_by_token(token: str) -> Authenticate:
     """Return how a host is known that was given `token`: it sends `authorization: Bearer <token>`.
 
@@ -68,7 +90,7 @@ def authenticate_by_token(token: str) -> Authenticate:
     expected = f"Bearer {token}".encode()
 
     async def holder_of_the_token(metadata: Mapping[str, str]) -> Caller:
-        if token and not hmac.compare_digest(metadata.get("authorization", "").encode(), expected):
+        if token and not hmac.compare_digest(metadata.get(AUTHORIZATION_KEY, "").encode(), expected):
             raise Unauthenticated("the bearer token is missing or wrong")
         return Caller("host", ROLE_HOST)
 
@@ -84,9 +106,14 @@ def required_role(method: MethodDescriptor) -> Role.ValueType:
 def require(caller: Caller, role: Role.ValueType, method_name: str) -> None:
     """Raise PermissionDenied unless `caller` may do what needs `role`."""
     if role == ROLE_UNSPECIFIED or role not in _INCLUDES.get(caller.role, frozenset()):
-        needed = "nobody may call it" if role == ROLE_UNSPECIFIED else f"it needs the role {_word(role)}"
+        needed = "nobody may call it" if role == ROLE_UNSPECIFIED else f"it needs the role {word_of(role)}"
         raise PermissionDenied(f"{caller.subject} may not call {method_name}: {needed}")
 
 
-def _word(role: Role.ValueType) -> str:
+def word_of(role: Role.ValueType) -> str:
+    """Return a role as people and settings write it, for example `viewer`."""
     return Role.Name(role).removeprefix("ROLE_").lower()
+
+
+ROLES: dict[str, Role.ValueType] = {word_of(role): role for role in (ROLE_VIEWER, ROLE_HOST, ROLE_OPERATOR, ROLE_ADMIN)}
+"""The roles by the words that people write, the lesser ones first."""

@@ -1,6 +1,6 @@
 """What happens around every call, whether it came by gRPC or REST: one chain, so that both are the same API.
 
-    request id -> log context -> who calls -> may they -> is the request right -> deadline -> servicer -> outcome
+    request id -> log context -> who calls -> audit -> may they -> is the request right -> deadline -> servicer
 
 The chain raises nothing but `CallFailed`, which carries the finished status, and CancelledError when the caller went
 away. It knows no transport: the gRPC server and the REST gateway hand it a method, a request and the metadata.
@@ -22,7 +22,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from manman import logs
 from manman.errors import Invalid, ManManError, TimedOut, Unavailable
-from manman.rpc import access
+from manman.rpc import access, audit
 from manman.rpc.errors import CallFailed, code_name, to_failure
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Chain:
     """The steps around every call of one process.
 
     `validate` says what is wrong with a request; None where requests come from our own code only. `timeout_s` is how
-    long answering may take when the caller gave no deadline.
+    long answering may take when the caller gave no deadline. `journal` keeps a record of every call that may change
+    something; None where nobody asks who did what.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class Chain:
         validate: Callable[[Message], Sequence[Problem]] | None = None,
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        journal: audit.Journal | None = None,
     ) -> None:
         self._authenticate = authenticate
+        self._journal = journal
         self._validate = validate
         self._timeout_s = timeout_s
         self._stopping = False
@@ -93,8 +96,11 @@ class Chain:
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         started = time.monotonic()
         with self._around(method, metadata):
-            await self._admit(method, request, metadata)
-            answer = await _within(limit_s, method.name, handler(request))
+            caller = await self._identify(metadata)
+            async with audit.recorded(self._journal, method, caller, request, current_request_id()) as ids:
+                self._admit(caller, method, request)
+                answer = await _within(limit_s, method.name, handler(request))
+                ids.update(audit.ids_of(answer))
             CALL_SECONDS.labels(method.full_name).observe(time.monotonic() - started)
             return answer
 
@@ -110,7 +116,7 @@ class Chain:
         Must be consumed, and closed (`contextlib.aclosing`), by one task.
         """
         with self._around(method, metadata), OPEN_STREAMS.labels(method.full_name).track_inprogress():
-            await self._admit(method, request, metadata)
+            self._admit(await self._identify(metadata), method, request)
             items = handler(request)
             async with contextlib.AsyncExitStack() as stack:
                 if isinstance(items, AsyncGenerator):
@@ -138,10 +144,13 @@ class Chain:
         finally:
             self._waits.discard(wait)
 
-    async def _admit(self, method: MethodDescriptor, request: Message, metadata: Mapping[str, str]) -> None:
+    async def _identify(self, metadata: Mapping[str, str]) -> access.Caller:
         caller = await self._authenticate(metadata)
-        access.require(caller, access.required_role(method), method.name)
         _caller.set(caller)
+        return caller
+
+    def _admit(self, caller: access.Caller, method: MethodDescriptor, request: Message) -> None:
+        access.require(caller, access.required_role(method), method.name)
         problems = self._validate(request) if self._validate is not None else ()
         if problems:
             raise Invalid(problems)

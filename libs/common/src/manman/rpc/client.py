@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 
 from manman.errors import Invalid, Problem
+from manman.rpc.access import AUTHORIZATION_KEY
 from manman.rpc.chain import REQUEST_ID_KEY, current_request_id
 from manman.rpc.errors import from_rpc_error
 from manman.rpc.server import MAX_MESSAGE_BYTES
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from manman.settings import RpcClientSettings
-
-AUTHORIZATION_KEY = "authorization"
 
 _OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
