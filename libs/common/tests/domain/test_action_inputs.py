@@ -69,8 +69,8 @@ def test_the_first_problem_in_the_order_shown_wins_and_unknown_names_are_ignored
         found = check_inputs(fields, given)
         return found.field if found else None
 
-    assert problem({"first": "x"}) == "input_values.first"
-    assert problem({"first": "1"}) == "input_values.second"
+    assert problem({"first": "x"}) == "first"
+    assert problem({"first": "1"}) == "second"
     assert problem({"second": "x", "unknown": "\n"}) is None
 
 

@@ -46,7 +46,7 @@ def check_inputs(fields: Sequence[Field], given: Mapping[str, str]) -> Problem |
     for field in in_order(fields):
         text = complaint(field, given.get(field.name, ""))
         if text:
-            return Problem(f"input_values.{field.name}", text)
+            return Problem(field.name, text)
     return None
 
 

@@ -167,8 +167,13 @@ async def send_input(*, session_id: int, data: bytes, timeout_s: float, uow: Uow
     run = await get_session(session_id=session_id, uow=uow)
     if run.row.status != Status.RUNNING:
         raise Conflict(f"session {session_id} is {run.row.status}; input needs a running one")
+    await write_input(session_id=session_id, server_id=run.server_id, data=data, timeout_s=timeout_s, requests=requests)
+
+
+async def write_input(*, session_id: int, server_id: int, data: bytes, timeout_s: float, requests: Requests) -> None:
+    """Have a host write bytes to a game's console, and wait for its word; errors as `send_input`."""
     body = encode(commands.SendInput(session_id=session_id, input=data))
-    reply = await requests.call(routing.command_send_input(run.server_id), body, timeout_s=timeout_s)
+    reply = await requests.call(routing.command_send_input(server_id), body, timeout_s=timeout_s)
     if not reply.success:
         raise Conflict(f"the host refused the input: {reply.error}")
 

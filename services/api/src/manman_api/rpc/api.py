@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from manman.v1.api_pb2_grpc import ManManAPIServicer
 
+from manman_api.rpc.actions import ActionsRpc
 from manman_api.rpc.configs import ConfigsRpc
 from manman_api.rpc.deployments import DeploymentsRpc
 from manman_api.rpc.games import GamesRpc
@@ -12,5 +13,7 @@ from manman_api.rpc.sessions import SessionsRpc
 from manman_api.rpc.volumes import VolumesRpc
 
 
-class ManManAPI(ServersRpc, GamesRpc, ConfigsRpc, VolumesRpc, DeploymentsRpc, SessionsRpc, ManManAPIServicer):
+class ManManAPI(
+    ServersRpc, GamesRpc, ConfigsRpc, VolumesRpc, DeploymentsRpc, SessionsRpc, ActionsRpc, ManManAPIServicer
+):
     """Every RPC of `manman.v1.ManManAPI`, one mixin per noun."""
