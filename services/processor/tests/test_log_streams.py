@@ -37,3 +37,16 @@ async def test_the_stream_of_an_ended_session_goes_after_a_while_and_that_of_a_l
 async def test_a_stream_that_is_gone_already_is_no_error(uow: Any, world: Any, broker: Any) -> None:
     await world.session(Status.CRASHED)
     assert await log_streams.sweep(uow, broker, NOW + 2 * DAY, DAY) == 1
+
+
+async def test_the_stream_of_a_session_that_was_deleted_with_its_deployment_goes_too(
+    *, uow: Any, world: Any, broker: Any, database: Any, amqp_url: str
+) -> None:
+    session_id = await world.session(Status.STOPPED)
+    await declare_log_stream(broker, session_id)
+    async with uow() as tx:
+        await tx.deployments.delete(database.session(session_id)["sgc_id"])
+        await tx.commit()
+    assert await log_streams.sweep(uow, broker, NOW, DAY) == 1
+    assert not await exists(amqp_url, session_id)
+    assert await log_streams.sweep(uow, broker, NOW, DAY) == 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from manman.db.models import GameConfig, Server, ServerGameConfig, Session
+from manman.db.models import GameConfig, LogStreamDeletion, Server, ServerGameConfig, Session
 from manman.domain.sessions import LIVE, SessionView, Status
 from manman.errors import NotFound
 
@@ -207,6 +207,15 @@ class Sessions:
             .with_for_update(key_share=True, skip_locked=True)
         )
         return (await self._db.scalars(query)).all()
+
+    async def deleted_with_stream(self, *, limit: int = 200) -> Sequence[LogStreamDeletion]:
+        """Lock the notes about sessions that are deleted while their log streams are not."""
+        query = select(LogStreamDeletion).order_by(LogStreamDeletion.session_id).limit(limit)
+        return (await self._db.scalars(query.with_for_update(skip_locked=True))).all()
+
+    async def forget_stream(self, note: LogStreamDeletion) -> None:
+        """Remove the note: the stream of that deleted session is gone."""
+        await self._db.delete(note)
 
 
 def view(row: Session, *, other_live: bool = False) -> SessionView:

@@ -1,4 +1,5 @@
--- What the schema does by itself: updated_at, rows that hang on an entity without a foreign key, objects in the store.
+-- What the schema does by itself: updated_at, rows that hang on an entity without a foreign key, objects in the
+-- store, log streams.
 
 CREATE FUNCTION update_updated_at_column() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -56,3 +57,13 @@ CREATE TRIGGER delete_object AFTER DELETE ON backups
     FOR EACH ROW EXECUTE FUNCTION delete_stored_object('s3_key');
 CREATE TRIGGER delete_object AFTER DELETE ON log_references
     FOR EACH ROW EXECUTE FUNCTION delete_stored_object('file_path');
+
+-- The log stream of a session goes with it.
+CREATE FUNCTION delete_log_stream() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO log_stream_deletions (session_id) VALUES (OLD.session_id) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER delete_log_stream AFTER DELETE ON sessions
+    FOR EACH ROW WHEN (OLD.log_stream_deleted_at IS NULL) EXECUTE FUNCTION delete_log_stream();

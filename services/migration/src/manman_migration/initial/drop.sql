@@ -1,7 +1,7 @@
 -- Everything that the other files of this folder made, in one go.
 
 DROP TABLE IF EXISTS
-    audit_log, api_tokens, ui_sessions, s3_deletions, outbox,
+    audit_log, api_tokens, ui_sessions, s3_deletions, log_stream_deletions, outbox,
     sgc_workshop_libraries, workshop_library_references, workshop_library_addons, workshop_libraries,
     workshop_installations, workshop_addons, game_addon_path_presets,
     log_cursors, log_references,
@@ -13,4 +13,4 @@ DROP TABLE IF EXISTS
     server_capabilities, servers
     CASCADE;
 
-DROP FUNCTION IF EXISTS update_updated_at_column(), delete_what_refines_entity(), delete_stored_object();
+DROP FUNCTION IF EXISTS update_updated_at_column(), delete_what_refines_entity(), delete_stored_object(), delete_log_stream();

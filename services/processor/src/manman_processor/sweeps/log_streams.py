@@ -1,4 +1,4 @@
-"""A log stream is old if, and only if, its session ended longer ago than streams are kept and it is not deleted yet."""
+"""A log stream is old if, and only if, its session ended longer ago than streams are kept, or is deleted itself."""
 
 from __future__ import annotations
 
@@ -20,5 +20,9 @@ async def sweep(uow: Uow, connection: Connection, now: datetime, keep: timedelta
         for row in rows:
             await delete_log_stream(connection, row.session_id)
             row.log_stream_deleted_at = now
+        notes = await tx.sessions.deleted_with_stream()
+        for note in notes:
+            await delete_log_stream(connection, note.session_id)
+            await tx.sessions.forget_stream(note)
         await tx.commit()
-    return len(rows)
+    return len(rows) + len(notes)

@@ -15,7 +15,7 @@ from manman.db.models.games import (
     ParameterDefinition,
 )
 from manman.db.models.logs import LogCursor, LogReference
-from manman.db.models.pending import Outbox, S3Deletion
+from manman.db.models.pending import LogStreamDeletion, Outbox, S3Deletion
 from manman.db.models.servers import Server, ServerCapability
 from manman.db.models.sessions import Session
 from manman.db.models.ui_sessions import UiSession
@@ -51,6 +51,7 @@ __all__ = [
     "GameConfigVolume",
     "LogCursor",
     "LogReference",
+    "LogStreamDeletion",
     "Outbox",
     "ParameterDefinition",
     "S3Deletion",

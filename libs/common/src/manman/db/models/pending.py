@@ -1,4 +1,8 @@
-"""Work that a committed change left to do: messages to publish (`outbox`), objects to delete (`s3_deletions`)."""
+"""Work that a committed change left to do.
+
+Messages to publish (`outbox`), and what is to be deleted elsewhere because its row is gone: objects in the store
+(`s3_deletions`) and log streams on the broker (`log_stream_deletions`). Triggers write the deletions.
+"""
 
 from __future__ import annotations
 
@@ -50,3 +54,11 @@ class S3Deletion(CreatedAt, Base):
     due_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     error: Mapped[str | None]
+
+
+class LogStreamDeletion(CreatedAt, Base):
+    """A session that was deleted while its log stream was still kept; this row goes when the stream is deleted."""
+
+    __tablename__ = "log_stream_deletions"
+
+    session_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
