@@ -4,10 +4,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from manman.background import running
 from manman.domain.sessions import Status
 from manman.messages.external import HostEvent
 from manman.messages.health import Heartbeat
+from manman_devstack.eventually import eventually
+from manman_processor.app import sweeps
 from manman_processor.hearing import Hearing
+from manman_processor.settings import Settings
 from manman_processor.sweeps import lost_sessions, overdue_sessions, settled_messages, stale_hosts
 from manman_processor.sweeps.overdue_sessions import Limits, limits
 
@@ -71,9 +75,7 @@ async def test_sessions_of_an_online_host_are_not_lost_with_it(uow: Any, world: 
     assert database.session(session_id)["status"] == "running"
 
 
-async def test_sessions_are_not_lost_while_their_host_is_just_coming_back(
-    uow: Any, world: Any, database: Any
-) -> None:
+async def test_sessions_are_not_lost_while_their_host_is_just_coming_back(uow: Any, world: Any, database: Any) -> None:
     session_id = await world.session(Status.RUNNING)
     await world.host("offline", offline_since=NOW)
     async with uow() as tx:
@@ -189,3 +191,20 @@ def test_nobody_who_does_not_listen_can_say_who_is_silent() -> None:
     assert hearing.has_lasted(span(10), hearing.since + span(10))
     hearing.down("the broker is away")
     assert not hearing.has_lasted(span(10), later)
+
+
+async def test_hosts_get_time_to_come_back_to_a_broker_that_was_away(
+    uow: Any, world: Any, broker: Any, database: Any, settings: Settings
+) -> None:
+    threshold = span(0.4)
+    quick = {"stale_host_threshold_seconds": threshold.total_seconds(), "stale_host_check_interval_seconds": 0.05}
+    hearing = Hearing()
+    stale, *others = sweeps(settings.model_copy(update=quick), uow, broker, hearing)
+    for other in others:
+        other.close()
+    await world.host("online", last_seen=NOW)
+    hearing.up()
+    async with running(stale, "stale"):
+        row = await eventually(lambda: (row := database.server(world.server_id))["status"] == "offline" and row)
+    assert hearing.since is not None
+    assert row["offline_since"] - hearing.since >= 2 * threshold

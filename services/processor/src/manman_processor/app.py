@@ -109,6 +109,7 @@ def sweeps(
 ) -> list[Coroutine[object, object, None]]:
     """Return the sweeps, ready to run. Those that judge silence run only while, and after, we listened long enough."""
     stale_after = timedelta(seconds=settings.stale_host_threshold_seconds)
+    heard_enough = 2 * stale_after  # hosts take a pause of theirs to come back to a broker that was away
     offline_limit = timedelta(seconds=settings.lost_after_host_offline_seconds)
     limits = overdue_sessions.limits(settings.stale_session_threshold_seconds)
     outbox_keep = timedelta(seconds=settings.outbox_keep_seconds)
@@ -123,19 +124,19 @@ def sweeps(
     return [
         run_periodically(
             "stale_hosts",
-            listening(lambda now: stale_hosts.sweep(uow, now, stale_after), stale_after),
+            listening(lambda now: stale_hosts.sweep(uow, now, stale_after), heard_enough),
             settings.stale_host_check_interval_seconds,
             first_after_s=settings.stale_host_threshold_seconds,
         ),
         run_periodically(
             "lost_sessions",
-            listening(lambda now: lost_sessions.sweep(uow, now, offline_limit), stale_after),
+            listening(lambda now: lost_sessions.sweep(uow, now, offline_limit), heard_enough),
             settings.session_check_interval_seconds,
             first_after_s=settings.stale_host_threshold_seconds,
         ),
         run_periodically(
             "overdue_sessions",
-            listening(lambda now: overdue_sessions.sweep(uow, now, limits), max(stale_after, limits.starting)),
+            listening(lambda now: overdue_sessions.sweep(uow, now, limits), max(heard_enough, limits.starting)),
             settings.session_check_interval_seconds,
             first_after_s=settings.session_check_interval_seconds,
         ),

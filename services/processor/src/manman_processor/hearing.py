@@ -1,7 +1,8 @@
 """Hearing: whether this process listens to the hosts, and since when.
 
 Only who has listened for a while can call somebody silent. After a pause of ours (a restart, a broker that was away)
-the hosts get one full threshold to be heard again, else every one of them would look stale.
+the hosts get two full thresholds to be heard again, else every one of them would look stale: one for the pause they
+take before they look for the broker again, one to be silent in.
 """
 
 from __future__ import annotations
