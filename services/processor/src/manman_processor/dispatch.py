@@ -72,9 +72,9 @@ class Dispatch:
             if len(batch) > 1:
                 return [(await self.handle([delivery]))[0] for delivery in batch]
             results = [error]
-        for error in filter(None, results):
-            REFUSED.labels(type(error).__name__).inc()
-            log.info("report_refused", reason=type(error).__name__, error=str(error))
+        for refusal in filter(None, results):
+            REFUSED.labels(type(refusal).__name__).inc()
+            log.info("report_refused", reason=type(refusal).__name__, error=str(refusal))
         return results
 
     async def _together(self, batch: list[Delivery]) -> list[Exception | None]:
