@@ -133,6 +133,9 @@ class RpcClientSettings(Fragment):
     api_ca_cert_path: str = Field(default="", description="CA file for the API's certificate; empty: the system's")
     api_tls_server_name: str = Field(default="", description="name expected in the API's certificate")
     api_timeout_seconds: float = Field(default=10.0, gt=0, description="deadline of one call")
+    grpc_auth_token: SecretStr = Field(
+        default=SecretStr(""), description="API token sent with every call, mm_...; empty: none (GRPC_AUTH_MODE=none)"
+    )
 
 
 class ObjectStoreSettings(Fragment):

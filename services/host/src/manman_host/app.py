@@ -124,7 +124,7 @@ async def _sweep_for_ever(parts: Parts, supervisor: Supervisor, channel: grpc.ai
         return await sweep_orphans(
             parts,
             known=supervisor.session_ids,
-            may_run=asks_api(channel),
+            may_run=asks_api(channel, settings.grpc_auth_token.get_secret_value()),
             grace=timedelta(seconds=settings.orphan_grace_seconds),
             now=now,
             dry_run=settings.orphan_dry_run,

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import msgspec
 import structlog
 from manman.bus.connection import Backoff
-from manman.errors import ManManError
+from manman.errors import ManManError, PermissionDenied, Unauthenticated
 from manman.rpc.client import call
 from manman.rpc.errors import RemoteFailure
 from manman.v1 import api_pb2_grpc, servers_pb2
@@ -78,9 +78,14 @@ async def register(
     backoff = Backoff(longest_s=15.0)
     while True:
         try:
-            answer = await call(api.RegisterServer, request, timeout_s=settings.api_timeout_seconds)
+            answer = await call(
+                api.RegisterServer,
+                request,
+                timeout_s=settings.api_timeout_seconds,
+                token=settings.grpc_auth_token.get_secret_value(),
+            )
         except (ManManError, RemoteFailure) as error:
-            component.down(f"the API at {settings.api_address} did not register this host: {error}")
+            component.down(f"the API at {settings.api_address} did not register this host: {error}{_advice(error)}")
             await backoff.pause()
         else:
             break
@@ -89,3 +94,8 @@ async def register(
     component.up()
     log.info("registered", server_id=answer.server_id, name=name)
     return Identity(answer.server_id, name, settings.environment, uuid4())
+
+
+def _advice(error: Exception) -> str:
+    refused = isinstance(error, Unauthenticated | PermissionDenied)
+    return "; GRPC_AUTH_TOKEN must be an API token with the role host" if refused else ""

@@ -33,15 +33,14 @@ ASK_TIMEOUT_S = 5.0
 log = structlog.get_logger(__name__)
 
 
-def asks_api(channel: grpc.aio.Channel) -> Callable[[int], Awaitable[bool]]:
+def asks_api(channel: grpc.aio.Channel, token: str = "") -> Callable[[int], Awaitable[bool]]:
     """Return the question whether a session may still run, put to the API. It raises `Unavailable` without an API."""
     api = api_pb2_grpc.ManManAPIStub(channel)
 
     async def may_run(session_id: int) -> bool:
         try:
-            answer = await call(
-                api.GetSession, sessions_pb2.GetSessionRequest(session_id=session_id), timeout_s=ASK_TIMEOUT_S
-            )
+            request = sessions_pb2.GetSessionRequest(session_id=session_id)
+            answer = await call(api.GetSession, request, timeout_s=ASK_TIMEOUT_S, token=token)
         except NotFound:
             return False
         return is_live(answer.session.status)

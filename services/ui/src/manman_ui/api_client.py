@@ -40,16 +40,18 @@ ResponseT = TypeVar("ResponseT")
 class ApiClient:
     """Questions and orders to the control plane. Every method may raise `manman.errors`."""
 
-    def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
+    def __init__(self, channel: grpc.aio.Channel, timeout_s: float, token: str = "") -> None:
+        """Call over `channel`, as the holder of `token` if there is one."""
         self._api = ManManAPIStub(channel)
         self._logs = LogProcessorStub(channel)
         self._timeout_s = timeout_s
+        self._token = token
 
     async def _call(
         self, method: grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT], request: RequestT
     ) -> ResponseT:
         with _in_plain_words():
-            return await client.call(method, request, timeout_s=self._timeout_s)
+            return await client.call(method, request, timeout_s=self._timeout_s, token=self._token)
 
     async def ping(self) -> None:
         """Ask for next to nothing, to learn whether the API answers."""
@@ -167,7 +169,7 @@ class ApiClient:
     async def log(self, session_id: int, after: int) -> AsyncIterator[AsyncGenerator[logs_pb2.LogMessage, None]]:
         """Open a session's log after a sequence number: what is kept, then what comes, until the session ends."""
         request = logs_pb2.StreamSessionLogsRequest(session_id=session_id, after_sequence_number=after)
-        lines = client.stream(self._logs.StreamSessionLogs, request, timeout_s=MAX_FOLLOWING_S)
+        lines = client.stream(self._logs.StreamSessionLogs, request, timeout_s=MAX_FOLLOWING_S, token=self._token)
         with _in_plain_words():
             async with contextlib.aclosing(lines):
                 yield lines

@@ -87,7 +87,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
         client.channel_to_api(settings) as channel,
         health.serve(settings.health_check_host, settings.health_check_port),
     ):
-        api = ApiClient(channel, settings.api_timeout_seconds)
+        api = ApiClient(channel, settings.api_timeout_seconds, settings.grpc_auth_token.get_secret_value())
         health.add("api", api.ping)
         live = Live(api, interval_s=settings.live_interval_seconds)
         server, listener = _web_server(build(Web(api, live, streams), health), settings)

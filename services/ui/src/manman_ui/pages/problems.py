@@ -44,8 +44,16 @@ EXPLANATIONS: dict[type[Exception], Explanation] = {
     errors.AlreadyExists: Explanation(409, "That exists already", "Use the one that is there."),
     errors.Conflict: Explanation(409, "Not possible right now", "Look at the current state, then decide again."),
     errors.Exhausted: Explanation(409, "Already taken", "Choose another, or free it first."),
-    errors.Unauthenticated: Explanation(401, "Please sign in", "The control plane does not know who you are."),
-    errors.PermissionDenied: Explanation(403, "You may not do this", "Ask an administrator for the role."),
+    errors.Unauthenticated: Explanation(
+        502,
+        "The control plane does not know this page",
+        "An administrator must give the page's service a valid API token: GRPC_AUTH_TOKEN.",
+    ),
+    errors.PermissionDenied: Explanation(
+        403,
+        "This page may not do that",
+        "The API token of the page's service (GRPC_AUTH_TOKEN) needs a higher role; ask an administrator.",
+    ),
     errors.Unavailable: Explanation(
         503,
         "The control plane does not answer",
