@@ -23,6 +23,7 @@ from manman.db.actions import Actions
 from manman.db.api_tokens import ApiTokens
 from manman.db.audit_log import AuditLog
 from manman.db.configs import Configs
+from manman.db.configuration import Configuration
 from manman.db.deployments import Deployments
 from manman.db.games import Games
 from manman.db.outbox import CHANNEL, OutboxRows
@@ -47,6 +48,7 @@ class Transaction:
         self.servers = Servers(database_session)
         self.games = Games(database_session)
         self.configs = Configs(database_session)
+        self.configuration = Configuration(database_session)
         self.volumes = Volumes(database_session)
         self.deployments = Deployments(database_session)
         self.ports = Ports(database_session)

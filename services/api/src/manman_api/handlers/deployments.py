@@ -14,6 +14,7 @@ from manman.domain.ports import PortBinding, PortRange, WantedPort
 from manman.errors import Conflict, NotFound
 
 from manman_api import masks
+from manman_api.handlers import configuration
 from manman_api.handlers.configs import declared
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ async def deploy(
     Raises:
         NotFound: there is no such host or config.
         Invalid: ports or parameters cannot be; every problem is named.
+        Conflict: a configuration strategy cannot be rendered; it is named with the patch at fault.
         Exhausted: a port is held (by whom is said), or none is free.
         AlreadyExists: this config is on this host already.
 
@@ -69,7 +71,7 @@ async def deploy(
     async with uow() as tx:
         await tx.servers.lock(server_id)
         config = await tx.configs.get(game_config_id)
-        parameters.resolve(declared(config), [values])
+        await _try_to_render(tx, config, values)
         ranges = await _ranges(tx, server_id, default_ranges)
         bindings = ports.allocate(wanted, await tx.ports.taken(server_id), ranges)
         row = await tx.deployments.add(
@@ -105,7 +107,7 @@ async def update_deployment(
         row = await tx.deployments.lock(deployment_id)
         if "parameters" in wanted:
             config = await tx.configs.get(row.game_config_id)
-            parameters.resolve(declared(config), [wanted["parameters"]])
+            await _try_to_render(tx, config, wanted["parameters"], deployment_id)
             row.parameters = wanted["parameters"]
         if "port_bindings" in wanted:
             await _replace_ports(tx, row, wanted["port_bindings"], default_ranges, now)
@@ -168,6 +170,16 @@ def _needs(config: GameConfig, volumes: Sequence[GameConfigVolume]) -> dict[str,
         deployments.READ_ONLY_VOLUMES: ("volumes", [volume for volume in volumes if volume.read_only]),
     }
     return {feature: field for feature, (field, used) in wanted.items() if used}
+
+
+async def _try_to_render(
+    tx: Transaction, config: GameConfig, values: Mapping[str, str], deployment_id: int = 0
+) -> None:
+    """Refuse parameters that no session could start with, and a configuration that cannot be rendered with them."""
+    resolved = parameters.resolve(declared(config), [values])
+    await configuration.render(
+        tx, config, configuration.Occasion(deployment_id=deployment_id, deployment=values), resolved.values
+    )
 
 
 async def _ranges(tx: Transaction, server_id: int, default_ranges: Sequence[PortRange]) -> Sequence[PortRange]:

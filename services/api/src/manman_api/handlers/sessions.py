@@ -19,8 +19,9 @@ from manman.errors import Conflict, Invalid, Problem
 from manman.messages import commands, routing
 from manman.messages.codec import encode
 
-from manman_api.handlers import start_command
+from manman_api.handlers import configuration, start_command
 from manman_api.handlers.configs import declared
+from manman_api.handlers.configuration import Occasion
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -92,7 +93,7 @@ async def start_session(
     Raises:
         NotFound: there is no such deployment.
         Invalid: parameters are missing or malformed; every problem is named.
-        Conflict: a session is live and `force` is not given, or the host is not there.
+        Conflict: a session is live and `force` is not given, the host is not there, or a strategy cannot be rendered.
 
     """
     async with uow() as tx:
@@ -100,6 +101,14 @@ async def start_session(
         config = await tx.configs.get(deployment.game_config_id)
         values = rules.resolve(declared(config), [deployment.parameters, parameters]).values
         _check_host(await tx.servers.get(deployment.server_id))
+        volumes = await tx.volumes.list(config_id=config.config_id)
+        rendered = await configuration.final(
+            tx,
+            config=config,
+            volumes=volumes,
+            occasion=Occasion(deployment_id=deployment_id, deployment=deployment.parameters, session=parameters),
+            values=values,
+        )
         await _make_room(tx, deployment_id, force=force, now=now)
         row = await tx.sessions.add(
             sgc_id=deployment_id,
@@ -111,7 +120,8 @@ async def start_session(
             session=row,
             deployment=deployment,
             config=config,
-            volumes=await tx.volumes.list(config_id=config.config_id),
+            volumes=volumes,
+            rendered=rendered,
             values=values,
             force=force,
             now=now,

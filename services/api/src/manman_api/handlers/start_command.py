@@ -36,12 +36,12 @@ def build(
     deployment: ServerGameConfig,
     config: GameConfig,
     volumes: Sequence[GameConfigVolume],
+    rendered: Rendered,
     values: Mapping[str, str],
     force: bool,
     now: datetime,
 ) -> commands.StartSession:
-    """Return the command that starts `session`, with `values` as the final parameters."""
-    rendered = render(config, values)
+    """Return the command that starts `session`, with `rendered` as its config and `values` as its parameters."""
     return commands.StartSession(
         session_id=session.session_id,
         sgc_id=deployment.sgc_id,
