@@ -116,7 +116,11 @@ BAD_REQUESTS = [
     ("POST", "/v1/servers:register", b'{"name": "a", "colour": 1}', "colour", "no such field"),
     ("POST", "/v1/servers:register", b'{"name": "a", "capabilities": {"x": 1}}', "capabilities.x", "no such field"),
     ("POST", "/v1/servers:register", b'{"name": "a\\u0000"}', "name", "U+0000"),
-    ("POST", "/v1/servers:register", b'{"name": "\\ud800"}', "name", ""),
+    ("POST", "/v1/servers:register", b'{"name": "\\ud800"}', "body", "half a character"),
+    ("POST", "/v1/servers:register", b'{"features": "\\ud800"}', "body", "half a character"),
+    ("POST", "/v1/servers:register", b'{"capabilities": "\\uDFFF"}', "body", "half a character"),
+    ("POST", "/v1/servers:register", b'{"\\ud800": 1}', "body", "half a character"),
+    ("PATCH", "/v1/servers/1", b'{"update_paths": "\\ud800"}', "body", "half a character"),
     ("POST", "/v1/servers:register", b"{}", "name", "at least 1"),
     (
         "POST",

@@ -68,6 +68,8 @@ def _read_body(binding: Binding, request: Message, body: bytes, problems: list[P
         problems.append(Problem("body", "it is nested too deeply"))
     except json.JSONDecodeError as error:
         problems.append(Problem("body", f"it is not JSON: {error.msg} at line {error.lineno} column {error.colno}"))
+    except UnicodeEncodeError:
+        problems.append(Problem("body", "it holds half a character: one of \\ud800 to \\udfff without its other half"))
     except (TypeError, ValueError, AttributeError):
         # protobuf lets some errors of wrong types through; their texts are about its own code
         problems.append(Problem("body", "it must be a JSON object whose values have the types of their fields"))
@@ -76,6 +78,8 @@ def _read_body(binding: Binding, request: Message, body: bytes, problems: list[P
 
 def _load(body: bytes, *, whole: bool) -> Any:  # noqa: ANN401 - any JSON value
     document = json.loads(body, parse_constant=_refuse_constant)
+    if b"\\u" in body:
+        json.dumps(document, ensure_ascii=False).encode()  # neither protobuf nor an answer could hold half a character
     if whole and not isinstance(document, dict):
         raise TypeError("only an object holds a request's fields")
     return document
