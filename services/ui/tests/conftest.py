@@ -9,6 +9,7 @@ import grpc
 import pytest
 from manman import clock
 from manman.v1 import (
+    actions_pb2,
     api_pb2_grpc,
     game_configs_pb2,
     games_pb2,
@@ -51,6 +52,9 @@ class ControlPlane(api_pb2_grpc.ManManAPIServicer, log_processor_pb2_grpc.LogPro
         self.away = False
         self.port = 0
         self.input_error = ""
+        self.actions: dict[int, actions_pb2.ActionDefinition] = {}
+        self.executions: list[actions_pb2.ActionExecution] = []
+        self.action_error = ""
 
     # ---- what tests do
 
@@ -155,6 +159,31 @@ class ControlPlane(api_pb2_grpc.ManManAPIServicer, log_processor_pb2_grpc.LogPro
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, self.input_error)
         self.inputs.append((request.session_id, request.input))
         return sessions_pb2.SendInputResponse()
+
+    async def GetSessionActions(self, request: Any, context: Any) -> Any:
+        await self._up("GetSessionActions", context)
+        is_running = self.sessions[request.session_id].status == "running"
+        return actions_pb2.GetSessionActionsResponse(actions=self.actions.values() if is_running else ())
+
+    async def ListActionExecutions(self, request: Any, context: Any) -> Any:
+        await self._up("ListActionExecutions", context)
+        return actions_pb2.ListActionExecutionsResponse(executions=self.executions[::-1][: request.limit])
+
+    async def ExecuteAction(self, request: Any, context: Any) -> Any:
+        await self._up("ExecuteAction", context)
+        execution = actions_pb2.ActionExecution(
+            execution_id=len(self.executions) + 1,
+            action_name=self.actions[request.action_id].name,
+            session_id=request.session_id,
+            input_values=request.input_values,
+            rendered_command="" if self.action_error else "the command",
+            status="validation_error" if self.action_error else "success",
+            error_message=self.action_error,
+            triggered_by="ann",
+            executed_at=1763900000,
+        )
+        self.executions.append(execution)
+        return actions_pb2.ExecuteActionResponse(success=not self.action_error, error_message=self.action_error)
 
     async def StreamSessionLogs(self, request: Any, context: Any) -> AsyncIterator[Any]:
         await self._up("StreamSessionLogs", context)

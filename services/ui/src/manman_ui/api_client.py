@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from manman.errors import Unavailable
 from manman.rpc import client
 from manman.v1 import (
+    actions_pb2,
     game_configs_pb2,
     games_pb2,
     logs_pb2,
@@ -164,6 +165,23 @@ class ApiClient:
         """Type one line into the game's console; the newline is added here."""
         request = sessions_pb2.SendInputRequest(session_id=session_id, input=f"{line}\n".encode())
         await self._call(self._api.SendInput, request)
+
+    async def actions(self, session_id: int) -> list[actions_pb2.ActionDefinition]:
+        """Return what a session offers now, with its inputs."""
+        request = actions_pb2.GetSessionActionsRequest(session_id=session_id)
+        return list((await self._call(self._api.GetSessionActions, request)).actions)
+
+    async def executions(self, session_id: int, limit: int) -> list[actions_pb2.ActionExecution]:
+        """Return which actions were run on a session, the newest first."""
+        request = actions_pb2.ListActionExecutionsRequest(session_id=session_id, limit=limit)
+        return list((await self._call(self._api.ListActionExecutions, request)).executions)
+
+    async def execute(
+        self, session_id: int, action_id: int, values: Mapping[str, str]
+    ) -> actions_pb2.ExecuteActionResponse:
+        """Run an action; the answer says whether its command was written, or why not."""
+        request = actions_pb2.ExecuteActionRequest(session_id=session_id, action_id=action_id, input_values=values)
+        return await self._call(self._api.ExecuteAction, request)
 
     @contextlib.asynccontextmanager
     async def log(self, session_id: int, after: int) -> AsyncIterator[AsyncGenerator[logs_pb2.LogMessage, None]]:

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from manman_ui.api_client import ApiClient
 from manman_ui.live import Live
-from manman_ui.pages import dashboard, deployments, games, hosts, probes, problems, session, sessions
+from manman_ui.pages import actions, dashboard, deployments, games, hosts, probes, problems, session, sessions
 from manman_ui.security import Guard
 from manman_ui.streaming import Streams
 from manman_ui.web import STATIC, Web
@@ -62,7 +62,7 @@ def build(web: Web, health: Health) -> FastAPI:
     )
     app.add_middleware(Guard)
     app.mount("/static", _Assets(directory=STATIC), name="static")
-    for module in (dashboard, sessions, session, hosts, deployments, games):
+    for module in (dashboard, sessions, session, actions, hosts, deployments, games):
         app.include_router(module.routes(web))
     app.include_router(probes.routes(health))
     problems.install(app, web)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from datetime import datetime
 
+    from manman.v1.actions_pb2 import ActionDefinition, ActionExecution
     from manman.v1.game_configs_pb2 import GameConfig
     from manman.v1.games_pb2 import Game
     from manman.v1.server_game_configs_pb2 import ServerGameConfig
@@ -190,6 +191,14 @@ class Reading:
         """Return one session or raise NotFound."""
         row = await self._once(("session", session_id), lambda: self.api.session(session_id))
         return (await self._joined([row]))[0]
+
+    async def actions(self, session_id: int) -> list[ActionDefinition]:
+        """Return what a session offers now, with its inputs; nothing unless it runs."""
+        return await self._once(("actions", session_id), lambda: self.api.actions(session_id))
+
+    async def executions(self, session_id: int, limit: int) -> list[ActionExecution]:
+        """Return which actions were run on a session, the newest first."""
+        return await self._once(("executions", session_id, limit), lambda: self.api.executions(session_id, limit))
 
     async def _deployments(self) -> list[Deployment]:
         servers = {server.server_id: server for server in await self.servers()}

@@ -10,6 +10,7 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads it at run 
 from starlette.responses import PlainTextResponse, Response
 
 from manman_ui import console, words
+from manman_ui.pages import actions
 from manman_ui.web import Page, go_to
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def detail_page(session_id: int) -> Page:
             "session": await reading.session(session_id),
             "max_lines": MAX_LINES_SHOWN,
             "max_input": MAX_INPUT_CHARACTERS,
+            **await actions.context(reading, session_id),
         }
 
     return Page(
@@ -39,6 +41,8 @@ def detail_page(session_id: int) -> Page:
             "session-head": "fragments/session_head.html",
             "session-state": "fragments/session_state.html",
             "session-facts": "fragments/session_facts.html",
+            "session-actions": "fragments/session_actions.html",
+            "session-executions": "fragments/session_executions.html",
         },
     )
 
