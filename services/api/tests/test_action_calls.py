@@ -19,6 +19,7 @@ from manman.messages.codec import decode, encode
 from manman.messages.commands import Reply, SendInput
 from manman.settings import BusSettings
 from manman.v1 import actions_pb2 as pb
+from manman_api.handlers.actions import OUTCOME_UNKNOWN
 from manman_devstack.eventually import eventually
 
 Code = grpc.StatusCode
@@ -244,6 +245,20 @@ async def test_what_a_host_refuses_or_does_not_answer_is_told_and_recorded(
     rows = await history(api, session_id)
     assert {row.status for row in rows} == {"failed"}
     assert [row.error_message for row in rows[:2]] == [silent.error_message, refused.error_message]
+
+
+async def test_a_caller_that_hangs_up_leaves_a_record_that_says_so(api: Any, session_id: int, amqp_url: str) -> None:
+    action_id = await create(api, fields=(), options=(), columns={"command_template": "quit"})
+    request = pb.ExecuteActionRequest(session_id=session_id, action_id=action_id)
+
+    async def is_on_record() -> bool:
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await api.control.ExecuteAction(request, timeout=0.3)
+        return OUTCOME_UNKNOWN in [row.error_message for row in await history(api, session_id)]
+
+    async with connect(BusSettings(rabbitmq_url=amqp_url), "host") as broker:
+        await topology.declare_host_command_queue(broker, 1)
+        await eventually(is_on_record, timeout_s=10)
 
 
 async def test_only_an_action_of_the_sessions_own_list_is_run(api: Any, uow: Any, session_id: int) -> None:

@@ -57,6 +57,11 @@ def test_a_required_input_is_filled_in_and_any_other_may_be_empty() -> None:
     assert complaint(field(pattern="^a$", min_length=3, type="number"), "") is None
 
 
+def test_a_long_list_of_choices_is_cut_short() -> None:
+    many = tuple(Option(value=str(number)) for number in range(500))
+    assert (complaint(field(type="select", options=many), "x") or "").endswith("18, 19, …")
+
+
 def test_a_value_has_a_limit_of_its_own() -> None:
     assert complaint(field(), "x" * MAX_CHARACTERS) is None
     assert complaint(field(), "x" * (MAX_CHARACTERS + 1)) is not None

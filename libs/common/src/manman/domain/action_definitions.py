@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
-from manman.domain.action_inputs import complaint, pattern_complaint
+from manman.domain.action_inputs import complaint, pattern_complaint, text_complaint
 from manman.domain.action_templates import Template
 from manman.domain.actions import BUTTON_STYLES, CHOICES, FIELD_TYPES, LEVELS
 from manman.errors import Invalid, Problem
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 MAX_FIELDS = 50
 MAX_OPTIONS = 500
 """Of one input."""
+
+MAX_OPTION_CHARACTERS = 500
+"""Of one option's value."""
 
 _NAME = re.compile(r"[a-z0-9_]{1,100}")
 
@@ -78,6 +82,9 @@ def _limit_problems(field: Field, at: str) -> list[Problem]:
     unusable = pattern_complaint(field.pattern)
     if unusable:
         problems.append(Problem(f"{at}.pattern", unusable))
+    for name, limit in (("min_value", field.min_value), ("max_value", field.max_value)):
+        if limit is not None and not math.isfinite(limit):
+            problems.append(Problem(f"{at}.{name}", "write a number, or 0 for no limit"))
     if field.min_value is not None and field.max_value is not None and field.min_value > field.max_value:
         problems.append(Problem(f"{at}.min_value", f"must not be above max_value {field.max_value:g}"))
     if field.min_length is not None and field.max_length is not None and field.min_length > field.max_length:
@@ -94,11 +101,14 @@ def _option_problems(field: Field, at: str) -> list[Problem]:
     if len(field.options) > MAX_OPTIONS:
         return [Problem(f"{at}.options", f"use at most {MAX_OPTIONS} options, not {len(field.options)}")]
     values = [option.value for option in field.options]
-    return [
-        Problem(f"{at}.options[{index}].value", f"{value!r} is there twice; remove one")
-        for index, value in enumerate(values)
-        if value in values[:index]
-    ]
+    problems = []
+    for index, value in enumerate(values):
+        text = text_complaint(value, max_characters=MAX_OPTION_CHARACTERS)
+        if value in values[:index]:
+            text = f"{value!r} is there twice; remove one"
+        if text:
+            problems.append(Problem(f"{at}.options[{index}].value", text))
+    return problems
 
 
 def _default_problems(field: Field, at: str) -> list[Problem]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_CHARACTERS = 4096
 """Of one value."""
 
+_SHOWN_OPTIONS = 20
 _PATTERN_MEMORY_BYTES = 1 << 20
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 # "Valid e-mail address" of https://html.spec.whatwg.org/multipage/input.html
@@ -59,11 +60,21 @@ def complaint(field: Field, value: str) -> str | None:
     """Return what to do about a value that does not fit, None when it fits."""
     if not value:
         return "is required; fill it in" if field.required else None
-    if len(value) > MAX_CHARACTERS:
-        return f"use at most {MAX_CHARACTERS} characters, not {len(value)}"
+    return (
+        text_complaint(value)
+        or _wrong_pattern(field, value)
+        or _wrong_type(field, value)
+        or _wrong_length(field, value)
+    )
+
+
+def text_complaint(value: str, *, max_characters: int = MAX_CHARACTERS) -> str | None:
+    """Return why a text can be no part of a command's line, None when it can."""
+    if len(value) > max_characters:
+        return f"use at most {max_characters} characters, not {len(value)}"
     if any(unicodedata.category(character) in _LINE_BREAKING for character in value):
         return "leave out line ends, tabs and other control characters"
-    return _wrong_pattern(field, value) or _wrong_type(field, value) or _wrong_length(field, value)
+    return None
 
 
 def pattern_complaint(pattern: str) -> str | None:
@@ -86,7 +97,8 @@ def _wrong_type(field: Field, value: str) -> str | None:
     if field.type == "number":
         return _wrong_number(field, value)
     if field.type in CHOICES and value not in {option.value for option in field.options}:
-        return f"choose one of {', '.join(option.value for option in field.options)}"
+        shown = [option.value for option in field.options[:_SHOWN_OPTIONS]]
+        return f"choose one of {', '.join(shown)}{', …' if len(field.options) > len(shown) else ''}"
     if field.type == "checkbox" and value not in (CHECKED, UNCHECKED):
         return f"use {CHECKED} or {UNCHECKED}"
     if field.type == "email" and _EMAIL.search(value) is None:

@@ -1,7 +1,7 @@
 """Actions: console commands that a game, config or deployment offers to whoever looks after a running session.
 
-What is tried is recorded before the host is asked and completed after: a control plane that ends in between leaves a
-record that says so.
+What is tried is recorded before the host is asked and completed after: a caller that hangs up, or a control plane that
+ends in between, leaves a record that says so.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from manman.db.unit_of_work import Transaction, Uow
     from manman.domain.actions import Definition
 
-OUTCOME_UNKNOWN = "the control plane ended before the host answered; the command may or may not have been sent"
+OUTCOME_UNKNOWN = "the call ended before the host answered; the command may or may not have been sent"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
