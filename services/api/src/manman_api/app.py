@@ -34,7 +34,7 @@ from manman.v1 import (
     wrapper_control_pb2_grpc,
 )
 
-from manman_api import api_tokens, web
+from manman_api import api_tokens, oidc, web
 from manman_api.journal import DatabaseJournal
 from manman_api.rpc.access_control import AccessControl
 from manman_api.rpc.api import ManManAPI
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from manman.bus.connection import Connection
     from manman.db.unit_of_work import Uow
+    from manman.rpc.access import Caller, Verify
 
     from manman_api.settings import Settings
 
@@ -79,7 +80,8 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
         )
         requests = await stack.enter_async_context(Requests(broker))
         uow = UnitOfWork(engine)
-        chain = chain_of(settings, uow)
+        verify = await stack.enter_async_context(verifying(settings, uow, health))
+        chain = chain_of(settings, uow, verify)
         services = services_of(parts(settings, uow, broker, requests))
         grpc = await stack.enter_async_context(
             serve(
@@ -96,9 +98,27 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
         yield Addresses(grpc.port, rest, probes)
 
 
-def chain_of(settings: Settings, uow: Uow) -> Chain:
+@contextlib.asynccontextmanager
+async def verifying(settings: Settings, uow: Uow, health: Health) -> AsyncIterator[Verify]:
+    """Give the function that knows the holders of tokens: API tokens, and the issuer's where one is asked for."""
+    by_api_token = api_tokens.verify_in(uow, clock.now)
+    if settings.grpc_auth_mode != "oidc":
+        yield by_api_token
+        return
+    roles = oidc.read_roles(settings.grpc_oidc_roles)
+    audience = settings.grpc_oidc_client_id
+    async with oidc.issuer(settings.grpc_oidc_issuer, audience=audience, roles=roles, now=clock.now) as issuer:
+        health.add("issuer", issuer.ready)
+
+        async def verify(token: str) -> Caller:
+            return await (by_api_token if token.startswith(api_tokens.PREFIX) else issuer.verify)(token)
+
+        yield verify
+
+
+def chain_of(settings: Settings, uow: Uow, verify: Verify) -> Chain:
     """Return the steps around every call: who calls by the mode that is set, the protos' rules, the audit log."""
-    authenticate = authenticate_by_mode(settings.grpc_auth_mode, api_tokens.verify_in(uow, clock.now))
+    authenticate = authenticate_by_mode(settings.grpc_auth_mode, verify)
     return Chain(authenticate, request_rules(), journal=DatabaseJournal(uow, clock.now))
 
 

@@ -7,7 +7,9 @@ from typing import Literal
 from manman.domain.ports import PortRange, parse_ranges
 from manman.errors import Invalid
 from manman.settings import BusSettings, DatabaseSettings, RuntimeSettings
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
+
+from manman_api.oidc import read_roles
 
 
 class Settings(RuntimeSettings, DatabaseSettings, BusSettings):
@@ -22,9 +24,20 @@ class Settings(RuntimeSettings, DatabaseSettings, BusSettings):
     health_check_port: int = Field(
         default=8081, ge=0, le=65535, description="port of /livez, /readyz and /metrics; 0 picks a free one"
     )
-    grpc_auth_mode: Literal["none", "token"] = Field(
+    grpc_auth_mode: Literal["none", "token", "oidc"] = Field(
         default="none",
-        description="who may call: none lets everybody in, for laptops only; token wants an API token",
+        description="who may call: none lets everybody in, for laptops only; token wants an API token; "
+        "oidc wants an access token of GRPC_OIDC_ISSUER or an API token",
+    )
+    grpc_oidc_issuer: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="issuer URL, exactly as the tokens name it (oidc only)",
+    )
+    grpc_oidc_client_id: str = Field(default="", description="audience that access tokens must be for (oidc only)")
+    grpc_oidc_roles: str = Field(
+        default="manman-admin=admin,manman-operator=operator,manman-viewer=viewer,manman-host=host",
+        description="which realm role of the issuer means which of ours (oidc only)",
     )
     grpc_reflection: bool = Field(
         default=True, description="tell every gRPC client, unknown ones too, which calls there are"
@@ -49,6 +62,18 @@ class Settings(RuntimeSettings, DatabaseSettings, BusSettings):
         except Invalid as error:
             raise ValueError(str(error)) from error
         return value
+
+    @field_validator("grpc_oidc_roles")
+    @classmethod
+    def _are_pairs_of_roles(cls, value: str) -> str:
+        read_roles(value)
+        return value
+
+    @model_validator(mode="after")
+    def _knows_the_issuer(self) -> Settings:
+        if self.grpc_auth_mode == "oidc" and not (self.grpc_oidc_issuer and self.grpc_oidc_client_id):
+            raise ValueError("GRPC_AUTH_MODE=oidc needs GRPC_OIDC_ISSUER and GRPC_OIDC_CLIENT_ID")
+        return self
 
     @property
     def port_ranges(self) -> tuple[PortRange, ...]:
