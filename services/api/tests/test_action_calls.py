@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -325,3 +327,18 @@ async def test_rest_has_the_same_actions(api: Any, session_id: int, amqp_url: st
     assert [one["status"] for one in executions] == ["validation_error", "success"]
     assert (updated.status_code, listed[0]["label"]) == (200, "Say")
     assert (deleted.status_code, gone.status_code) == (200, 404)
+
+
+async def test_the_example_of_the_documentation_works(api: Any, session_id: int, amqp_url: str) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "actions.md").read_text()
+    definition, inputs = re.findall(r"-d '(\{.*?\})'\n", page, re.DOTALL)
+    base = f"http://127.0.0.1:{api.addresses.rest}/v1"
+    headers = {"content-type": "application/json"}
+
+    async with httpx2.AsyncClient(trust_env=False, headers=headers) as client, host(amqp_url) as heard:
+        action_id = (await client.post(f"{base}/actions", content=definition)).json()["action_id"]
+        run = await client.post(f"{base}/sessions/{session_id}/actions/{action_id}:execute", content=inputs)
+
+    assert run.json()["success"]
+    assert "The game reads `changelevel de_dust2 hard` and a line end." in page
+    assert heard == [b"changelevel de_dust2 hard\n"]
