@@ -120,7 +120,7 @@ class World:
     async def host(self, status: str, *, last_seen: datetime = NOW, offline_since: datetime | None = None) -> None:
         async with self.uow() as tx:
             row = await tx.servers.lock(self.server_id)
-            row.status, row.last_seen, row.offline_since = status, last_seen, offline_since
+            row.status, row.last_seen, row.status_since = status, last_seen, offline_since
             await tx.commit()
 
     async def row(self, session_id: int) -> Session:

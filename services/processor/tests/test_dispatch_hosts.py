@@ -36,7 +36,7 @@ async def test_a_heartbeat_of_an_offline_host_brings_it_online_and_says_so_once(
     await beat(desk, world.server_id)
     await beat(desk, world.server_id)
     row = database.server(world.server_id)
-    assert (row["status"], row["offline_since"]) == ("online", None)
+    assert (row["status"], row["status_since"]) == ("online", NOW)
     assert database.keys() == ["manman.host.online"]
 
 

@@ -8,6 +8,7 @@ from manman.background import running
 from manman.domain.sessions import Status
 from manman.messages.external import HostEvent
 from manman.messages.health import Heartbeat
+from manman.messages.status import HostReported
 from manman_devstack.eventually import eventually
 from manman_processor.app import sweeps
 from manman_processor.hearing import Hearing
@@ -31,7 +32,7 @@ async def test_a_host_is_stale_after_the_threshold_and_not_before(uow: Any, worl
     assert database.server(world.server_id)["status"] == "online"
     assert await stale_hosts.sweep(uow, after(10.5), span(10)) == 1
     row = database.server(world.server_id)
-    assert (row["status"], row["offline_since"]) == ("offline", after(10.5))
+    assert (row["status"], row["status_since"]) == ("offline", after(10.5))
     assert database.keys() == ["manman.host.stale"]
 
 
@@ -107,6 +108,19 @@ async def test_a_start_without_news_is_lost(
     assert await overdue_sessions.sweep(uow, after(limit_s), Limits()) == 0
     assert await overdue_sessions.sweep(uow, after(limit_s + 1), Limits()) == 1
     assert database.session(session_id)["lost_reason"] == "start_stalled"
+
+
+@pytest.mark.parametrize(("status", "limit_s"), [(Status.STARTING, 900), (Status.STOPPING, 180)])
+async def test_the_silence_of_a_host_that_was_away_does_not_count_against_its_sessions(
+    uow: Any, world: Any, desk: Any, database: Any, *, status: Status, limit_s: int
+) -> None:
+    session_id = await world.session(status)
+    await world.host("offline", offline_since=NOW)
+    desk.wait(2000)
+    await desk.take(("status.host.1", HostReported(server_id=world.server_id, status="online")))
+    assert await overdue_sessions.sweep(uow, after(2000 + limit_s), Limits()) == 0
+    assert database.session(session_id)["status"] == status
+    assert await overdue_sessions.sweep(uow, after(2001 + limit_s), Limits()) == 1
 
 
 async def test_a_stop_without_news_is_forced_and_then_lost(uow: Any, world: Any, database: Any) -> None:
@@ -207,4 +221,4 @@ async def test_hosts_get_time_to_come_back_to_a_broker_that_was_away(
     async with running(stale, "stale"):
         row = await eventually(lambda: (row := database.server(world.server_id))["status"] == "offline" and row)
     assert hearing.since is not None
-    assert row["offline_since"] - hearing.since >= 2 * threshold
+    assert row["status_since"] - hearing.since >= 2 * threshold

@@ -174,7 +174,7 @@ class Servers:
         query = (
             update(Server)
             .where(Server.server_id.in_(silent))
-            .values(status=HostStatus.OFFLINE.value, offline_since=now)
+            .values(status=HostStatus.OFFLINE.value, status_since=now)
             .returning(Server)
         )
         rows = await self._db.scalars(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from manman.db.models import GameConfig, LogStreamDeletion, Server, ServerGameConfig, Session
+from manman.domain.hosts import HostStatus
 from manman.domain.sessions import LIVE, SessionView, Status
 from manman.errors import NotFound
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
 
@@ -87,11 +89,13 @@ class Sessions:
         """Lock sessions in these states without news since a time; the other arguments narrow it down.
 
         `on_hosts`: the host is in this state, and stays in it until the end of the transaction. `offline_since`: it has
-        been offline since before that time.
+        been offline since before that time. On online hosts nothing counts as silence before they came online.
         `past_deadline`: the start's deadline was before that time, or there is none. Rows that somebody else holds
         are skipped: the next sweep meets them.
         """
-        news = func.coalesce(Session.last_event_at, Session.created_at)
+        news: ColumnElement[datetime] = func.coalesce(Session.last_event_at, Session.created_at)
+        if on_hosts == HostStatus.ONLINE:
+            news = func.greatest(news, Server.status_since)
         query = (
             select(Session)
             .join(ServerGameConfig, ServerGameConfig.sgc_id == Session.sgc_id)
@@ -106,7 +110,7 @@ class Sessions:
         if past_deadline is not None:
             query = query.where(func.coalesce(Session.deadline_at, past_deadline) <= past_deadline)
         if offline_since is not None:
-            query = query.where(func.coalesce(Server.offline_since, Server.last_seen) < offline_since)
+            query = query.where(func.coalesce(Server.status_since, Server.last_seen) < offline_since)
         return (await self._db.scalars(query.execution_options(populate_existing=True))).all()
 
     async def list(

@@ -123,7 +123,7 @@ def _set_status(tx: Transaction, row: Server, status: str, *, reason: str, now: 
     if status == row.status:
         return
     previous, row.status = row.status, str(status)
-    row.offline_since = now if status == HostStatus.OFFLINE else None
+    row.status_since = now
     transitions.announce_host(tx, row, str(status), previous=previous, reason=reason, now=now)
 
 

@@ -5,7 +5,7 @@ CREATE TABLE servers (
     name VARCHAR(255) NOT NULL,
     status VARCHAR(50) DEFAULT 'offline' NOT NULL,
     last_seen TIMESTAMPTZ,
-    offline_since TIMESTAMPTZ,
+    status_since TIMESTAMPTZ,
     environment VARCHAR(100),
     is_default BOOLEAN DEFAULT false NOT NULL,
     features TEXT[] DEFAULT '{}' NOT NULL,

@@ -54,7 +54,7 @@ async def host_reported(tx: Transaction, report: HostReported, *, now: datetime)
         return
     row.last_seen = _later(row.last_seen, now)
     if row.status == HostStatus.ONLINE:
-        row.status, row.offline_since = HostStatus.OFFLINE.value, now
+        row.status, row.status_since = HostStatus.OFFLINE.value, now
         announce_host(tx, row, "offline", previous=HostStatus.ONLINE, reason="reported", now=now)
 
 
@@ -87,7 +87,7 @@ def _seen(tx: Transaction, row: Server, *, reason: str, now: datetime) -> bool:
     row.last_seen = _later(row.last_seen, now)
     if not came_back(row.status):
         return False
-    previous, row.status, row.offline_since = row.status, HostStatus.ONLINE.value, None
+    previous, row.status, row.status_since = row.status, HostStatus.ONLINE.value, now
     announce_host(tx, row, "online", previous=previous, reason=reason, now=now)
     log.info("host_online", server_id=row.server_id, reason=reason)
     return True

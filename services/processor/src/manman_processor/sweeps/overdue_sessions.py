@@ -6,6 +6,8 @@
     stopping  on an online host, silent for 180 s and for as long as
               its config lets the game take                           -> stop by force; 120 s later lost, `stop_stalled`
 
+Silence counts from when the host came online: while it was away it could not speak.
+
 A lost session's host is told to stop it by force, in case it does come up. Sessions on offline hosts wait for their
 host (see `lost_sessions`); `running` never is overdue.
 """
@@ -26,7 +28,7 @@ from manman_processor.handlers.sessions import stop_by_force
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from manman.db.models import Session
+    from manman.db.models import Server, Session
     from manman.db.unit_of_work import Transaction, Uow
 
 REPORTS_PREPARATION = "starting_heartbeat"
@@ -80,7 +82,7 @@ async def _give_up_starting(tx: Transaction, now: datetime, limit: Limits) -> in
         origin = await tx.deployments.origin(row.sgc_id)
         server = await tx.servers.get(origin.server_id)
         span = limit.starting if REPORTS_PREPARATION in server.features else limit.starting_unreported
-        if now - (row.last_event_at or row.created_at) > span:
+        if now - _last_news(row, server) > span:
             await _give_up(tx, row, "start_stalled", "the host stopped reporting about the start", now)
             given_up += 1
     return given_up
@@ -92,9 +94,9 @@ async def _push_stopping(tx: Transaction, now: datetime, limit: Limits) -> int:
     )
     touched = 0
     for row in rows:
-        last_news = row.last_event_at or row.created_at
+        origin = await tx.deployments.origin(row.sgc_id)
+        last_news = _last_news(row, await tx.servers.get(origin.server_id))
         if row.forced_stop_at is None or row.forced_stop_at < last_news:  # not in this attempt to stop it
-            origin = await tx.deployments.origin(row.sgc_id)
             grace = timedelta(seconds=(await tx.configs.get(origin.game_config_id)).stop_timeout_seconds)
             if now - last_news > limit.stopping + grace:
                 touched += await stop_by_force(tx, row, now=now)
@@ -102,6 +104,11 @@ async def _push_stopping(tx: Transaction, now: datetime, limit: Limits) -> int:
             await _give_up(tx, row, "stop_stalled", "the host did not stop it, not even by force", now)
             touched += 1
     return touched
+
+
+def _last_news(row: Session, server: Server) -> datetime:
+    """Return when the session, or its host after an absence, was last heard of."""
+    return max(filter(None, (row.last_event_at, row.created_at, server.status_since)))
 
 
 async def _give_up(tx: Transaction, row: Session, reason: str, message: str, now: datetime) -> None:

@@ -30,7 +30,7 @@ class Server(Timestamps, Base):
     name: Mapped[str] = mapped_column(String(255), unique=True)
     status: Mapped[str] = mapped_column(String(50), server_default="offline")
     last_seen: Mapped[datetime | None]
-    offline_since: Mapped[datetime | None]
+    status_since: Mapped[datetime | None]
     environment: Mapped[str | None] = mapped_column(String(100))
     is_default: Mapped[bool] = mapped_column(server_default=text("false"))
     features: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
