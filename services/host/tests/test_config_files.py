@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from manman.errors import Conflict
-from manman_host.config_files import make_folder, write_file
+from manman_host.config_files import make_folder, merged, read_file, write_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,3 +45,21 @@ def test_a_link_in_the_place_of_the_file_is_replaced_and_its_target_untouched(tm
     write_file(tmp_path, "game.cfg", b"new", 0o644, None)
     assert secret.read_text() == "keep"
     assert not (tmp_path / "game.cfg").is_symlink()
+
+
+def test_a_text_is_laid_over_what_a_game_wrote(tmp_path: Path) -> None:
+    path = "sgc-1/data/server.properties"
+    assert read_file(tmp_path, path, None) is None
+    assert merged(None, "a=1", "properties") == b"a=1"
+    write_file(tmp_path, path, b"# \xff of the game\na=0\nb=2\n", 0o644, None)
+    assert merged(read_file(tmp_path, path, None), "a=1\nc=3", "properties") == b"# \xff of the game\na=1\nb=2\nc=3\n"
+    assert merged(b"[S]\nx=1\n", "[S]\nx=2", "ini") == b"[S]\nx=2\n"
+
+
+def test_a_link_or_a_flood_is_not_merged(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a=1")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(Conflict):
+        read_file(tmp_path, "link", None)
+    with pytest.raises(Conflict, match="more than"):
+        merged(b"x" * 2_000_000, "a=1", "properties")

@@ -129,6 +129,10 @@ def test_a_file_goes_into_the_volume_with_the_longest_fitting_path() -> None:
         ({"volumes": [Volume(name="a", container_path="/d", volume_type="nfs")]}, "volumes[0].volume_type"),
         ({"volumes": [Volume(name="a", container_path="/d"), Volume(name="b", container_path="/d")]}, "volumes[1]"),
         ({"files": [File(path="/nowhere/x")]}, "files[0].path"),
+        (
+            {"volumes": [Volume(name="a", container_path="/d")], "files": [File(path="/d/x", merge="x")]},
+            "files[0].merge",
+        ),
         ({"volumes": [Volume(name="a", container_path="/d")], "files": [File(path="/d/../x")]}, "files[0].path"),
         (
             {"volumes": [Volume(name="a", container_path="/d")], "files": [File(path="/d/x", mode="rw")]},

@@ -106,6 +106,21 @@ async def test_files_go_into_named_volumes_too(world: World) -> None:
     await world.clean()
 
 
+async def test_settings_are_laid_over_the_file_that_the_game_has_in_either_kind_of_volume(world: World) -> None:
+    first = File(path="/{}/a.ini", content="[S]\nkept=1\nset=1\n")
+    second = File(path="/{}/a.ini", content="[S]\nset=2", merge="ini")
+    for number, file in enumerate((first, second), start=1):
+        files = [File(path=file.path.format(name), content=file.content, merge=file.merge) for name in ("b", "n")]
+        volumes = [Volume(name="b", container_path="/b"), Volume(name="n", container_path="/n", volume_type="named")]
+        script = f"cat /b/a.ini; echo; cat /n/a.ini; echo; echo shown {number}; sleep 60"
+        await world.start(number, script=script, config={"volumes": volumes, "files": files})
+        lines = await world.lines_until(f"shown {number}", number)
+        await world.stop(number, force=True)
+        await world.clean()
+    shown = [line.message for line in lines if line.source == "stdout" and line.message]
+    assert shown == ["[S]", "kept=1", "set=2"] * 2 + ["shown 2"]
+
+
 async def test_a_repeated_start_is_the_same_game_and_is_answered_with_its_state(world: World) -> None:
     await world.start()
     await world.reported("running")

@@ -181,7 +181,7 @@ async def test_a_start_that_cannot_be_rendered_is_refused_with_strategy_and_patc
 
 async def test_a_start_with_a_file_on_no_volume_is_refused(world: Any) -> None:
     config = await world.config()
-    await strategy(world, config.game_id)
+    await strategy(world, config.game_id, base_template="a=1")
     deployment = await world.deploy(await world.host(), config)
     with pytest.raises(Conflict, match=r"no volume of the config covers /data/server\.properties"):
         await start(world, deployment)

@@ -11,14 +11,25 @@ import secrets
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from manman.domain.configuration import ini, properties
+from manman.domain.configuration.strategies import Options, Unreadable
 from manman.errors import Conflict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 FOLDER_MODE = 0o755
 SHARED_FOLDER_MODE = 0o777
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+MAX_MERGED_BYTES = 1024 * 1024
+"""Of a file that something is laid over."""
+
+MERGES: Mapping[str, Callable[[str, str], str]] = {
+    "properties": lambda text, layer: properties.overlay(text, layer, "properties", Options()),
+    "ini": lambda text, layer: ini.overlay(text, layer, Options()),
+}
+"""How to lay a text over a file that is there."""
 
 Owner = tuple[int, int]
 """(uid, gid)."""
@@ -55,6 +66,30 @@ def write_file(base: Path, relative: str, content: bytes, mode: int, owner: Owne
             with contextlib.suppress(OSError):
                 os.unlink(staging, dir_fd=folder)
             raise Conflict(f"{relative} cannot be written: {error.strerror}") from error
+
+
+def read_file(base: Path, relative: str, owner: Owner | None) -> bytes | None:
+    """Read a file that is to be written again; None when there is none. Raises `Conflict` when a link is in the way."""
+    *folders, name = PurePosixPath(relative).parts
+    with _open_folder(base, tuple(folders), owner, make=True) as folder:
+        try:
+            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(handle, "rb") as file:
+            return file.read(MAX_MERGED_BYTES + 1)
+
+
+def merged(existing: bytes | None, content: str, merge: str) -> bytes:
+    """Lay `content` over what a file holds. Bytes of it that are no UTF-8 stay as they are."""
+    if existing is None:
+        return content.encode()
+    if len(existing) > MAX_MERGED_BYTES:
+        raise Conflict(f"has more than {MAX_MERGED_BYTES} bytes: give the strategy a base, or remove the file")
+    try:
+        return MERGES[merge](existing.decode(errors="surrogateescape"), content).encode(errors="surrogateescape")
+    except Unreadable as error:
+        raise Conflict(str(error)) from error
 
 
 @contextlib.contextmanager

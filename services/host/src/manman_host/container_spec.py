@@ -14,6 +14,7 @@ from manman.errors import Invalid, Problem
 from manman.v1 import values_pb2
 from manman.v1 import wrapper_control_pb2 as pb
 
+from manman_host.config_files import MERGES
 from manman_host.session_folder import sgc_folder_name
 
 if TYPE_CHECKING:
@@ -34,13 +35,17 @@ OCTAL = re.compile(r"0?[0-7]{3}")
 
 @dataclasses.dataclass(frozen=True)
 class PlannedFile:
-    """A file to write before the start. `source` is a folder below the data folder, or the name of a volume."""
+    """A file to write before the start. `source` is a folder below the data folder, or the name of a volume.
+
+    With `merge` the content is laid over the file that is there.
+    """
 
     volume_type: str
     source: str
     path: str
     content: str
     mode: int
+    merge: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +168,7 @@ def _file(file: File, sources: dict[str, tuple[str, str]]) -> PlannedFile:
     target = _covering(file.path, sources)
     kind, source = sources[target]
     mode = int(file.mode, 8) if file.mode else DEFAULT_FILE_MODE
-    return PlannedFile(kind, source, posixpath.relpath(file.path, target), file.content, mode)
+    return PlannedFile(kind, source, posixpath.relpath(file.path, target), file.content, mode, file.merge)
 
 
 def _covering(path: str, targets: dict[str, tuple[str, str]]) -> str:
@@ -215,6 +220,8 @@ def _file_problems(field: str, file: File, targets: dict[str, tuple[str, str]]) 
         found.append(Problem(f"{field}.path", "give an absolute path without .."))
     elif not _covering(file.path, targets):
         found.append(Problem(f"{field}.path", f"no volume covers {file.path}: add one, or choose a path inside one"))
+    if file.merge and file.merge not in MERGES:
+        found.append(Problem(f"{field}.merge", f"this host lays {' and '.join(MERGES)} over files, not {file.merge!r}"))
     if file.mode and not OCTAL.fullmatch(file.mode):
         found.append(Problem(f"{field}.mode", "give octal text such as 0644"))
     return found

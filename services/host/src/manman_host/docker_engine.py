@@ -189,6 +189,27 @@ class DockerEngine:
         """Make a named volume; it is never removed by a host."""
         await self._call(lambda: self._client.volumes.create(name, labels=dict(labels)))
 
+    async def read_file(self, image: str, volume: str, path: str, limit: int) -> bytes | None:
+        """Read up to `limit` + 1 bytes of a file in a named volume; None when there is none."""
+
+        def read() -> bytes | None:
+            helper = self._client.containers.create(
+                image, command=["-"], labels={"manman.type": "helper"}, mounts=[Mount("/volume", volume)]
+            )
+            try:
+                stream, stat = helper.get_archive(f"/volume/{path}")
+                if stat is None or stat["linkTarget"] or stat["size"] > limit:
+                    raise Conflict(f"{path} in volume {volume} is a link or has more than {limit} bytes: remove it")
+                with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+                    member = tar.extractfile(tar.getmembers()[0])
+                    return member.read() if member else None
+            except NotFound:
+                return None
+            finally:
+                helper.remove(force=True)
+
+        return await self._call(read)
+
     async def put_file(
         self, image: str, volume: str, path: str, content: bytes, *, mode: int, owner: Owner | None
     ) -> None:

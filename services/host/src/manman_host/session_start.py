@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from manman.messages.commands import StartSession
 
     from manman_host.announcer import Announcer
-    from manman_host.container_spec import SessionPlan
+    from manman_host.container_spec import PlannedFile, SessionPlan
     from manman_host.identity import Identity
     from manman_host.settings import Settings
     from manman_host.wrapper_client import WrapperClient
@@ -168,12 +168,24 @@ class Preparation:
         for volume in self.plan.volumes:
             await engine.ensure_volume(volume, base_labels(self.parts.identity))
         for file in self.plan.files:
-            content = file.content.encode()
+            content = await self._content(file, owner)
             if file.volume_type == BIND:
                 path = posixpath.join(file.source, file.path)
                 await asyncio.to_thread(config_files.write_file, base, path, content, file.mode, owner)
             else:
                 await engine.put_file(image, file.source, file.path, content, mode=file.mode, owner=owner)
+
+    async def _content(self, file: PlannedFile, owner: config_files.Owner | None) -> bytes:
+        """Return what to write: the file's content, or that laid over what is there."""
+        if not file.merge:
+            return file.content.encode()
+        if file.volume_type == BIND:
+            path = posixpath.join(file.source, file.path)
+            existing = await asyncio.to_thread(config_files.read_file, self.parts.data.inner, path, owner)
+        else:
+            limit = config_files.MAX_MERGED_BYTES
+            existing = await self.parts.engine.read_file(self.command.game_config.image, file.source, file.path, limit)
+        return config_files.merged(existing, file.content, file.merge)
 
     async def _make_containers(self) -> None:
         self._check_stop()

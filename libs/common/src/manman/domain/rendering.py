@@ -18,12 +18,16 @@ _PLACEHOLDER = re.compile(r"\{\{([A-Za-z0-9_]+)\}\}")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FileTemplate:
-    """A file for the container; only `is_template` files have placeholders. `mode` is octal text."""
+    """A file for the container; only `is_template` files have placeholders. `mode` is octal text.
+
+    With `merge` (properties or ini) the content is laid over the file as it is on the host.
+    """
 
     path: str
     content: str
     mode: str = "0644"
     is_template: bool = False
+    merge: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

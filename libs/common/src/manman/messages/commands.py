@@ -46,12 +46,16 @@ class Volume(Body, frozen=True, kw_only=True):
 
 
 class File(Body, frozen=True, kw_only=True):
-    """A file to write before the game starts; `path` is a container path, `mode` octal text (empty means 0644)."""
+    """A file to write before the game starts; `path` is a container path, `mode` octal text (empty means 0644).
+
+    With `merge` (properties or ini) the content is laid over the file as it is on the host; empty: it is the file.
+    """
 
     path: str
     content: str = ""
     mode: str = ""
     is_template: bool = False
+    merge: str = ""
 
 
 class Parameter(Body, frozen=True, kw_only=True):

@@ -84,7 +84,7 @@ COMMENTS: dict[str, str] = {
     'manman.v1.ConfigurationPatch.volume_id': "Puts the file on this volume; 0 means the strategy's target.",
     'manman.v1.ConfigurationStrategy': "How one target of a game's configuration is produced.",
     'manman.v1.ConfigurationStrategy.apply_order': 'Strategies are applied in ascending order.',
-    'manman.v1.ConfigurationStrategy.base_template': 'The text before any layer; empty means that the layers are laid over the file as it is.',
+    'manman.v1.ConfigurationStrategy.base_template': 'The text before any layer. Empty: the layers of properties and INI are laid over the file that the host has, those of\nother types are the whole file.',
     'manman.v1.ConfigurationStrategy.name': 'Unique in its game.',
     'manman.v1.ConfigurationStrategy.render_options': 'merge_strategy (deep, shallow), array_merge (replace, append), indent, mode (of a file, such as 0644).',
     'manman.v1.ConfigurationStrategy.strategy_type': 'cli_args, env_vars, file_properties, file_json, file_yaml, file_toml, file_ini, file_xml, file_lua or file_custom.',

@@ -63,7 +63,9 @@ class ConfigurationStrategy(_message.Message):
     target_path: _builtins.str
     """The file's absolute path inside the container; empty for arguments and environment."""
     base_template: _builtins.str
-    """The text before any layer; empty means that the layers are laid over the file as it is."""
+    """The text before any layer. Empty: the layers of properties and INI are laid over the file that the host has, those of
+    other types are the whole file.
+    """
     apply_order: _builtins.int
     """Strategies are applied in ascending order."""
     @_builtins.property

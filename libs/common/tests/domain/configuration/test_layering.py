@@ -389,3 +389,25 @@ def test_a_merge_patch_does_what_the_standard_says(target: Any, patch: Any) -> N
     text = json.dumps(target)
     found = json.loads(overlay("file_json", text, json.dumps(patch), "json_merge_patch", Options()))
     assert json.dumps(found, sort_keys=True) == json.dumps(merge(target, patch), sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("given_strategy", "merge"),
+    [
+        (strategy(), "properties"),
+        (strategy("file_ini"), "ini"),
+        (strategy(base="a=1"), ""),
+        (strategy(options=Options(append=True)), ""),
+        (strategy("file_json"), ""),
+    ],
+)
+def test_lines_without_a_base_are_laid_over_the_file_of_the_host(given_strategy: Strategy, merge: str) -> None:
+    content = '{"a": 1}' if given_strategy.type == "file_json" else "a=1"
+    patch = Patch(patch_id=1, level="session", content=content)
+    found = configure([Source(strategy=given_strategy, patches=[patch])], levels=levels(), values={}, env={})
+    assert [file.merge for file in apply(CONFIG, found, ["/data"]).files] == [merge]
+
+
+def test_a_strategy_that_gives_nothing_leaves_the_file_alone() -> None:
+    found = configure([Source(strategy=strategy("file_json"))], levels=levels(), values={}, env={})
+    assert apply(CONFIG, found, []).files == CONFIG.files

@@ -54,7 +54,10 @@ def build(
             entrypoint=list(rendered.entrypoint),
             command=list(rendered.command),
             volumes=[_volume(volume) for volume in volumes],
-            files=[commands.File(path=file.path, content=file.content, mode=file.mode) for file in rendered.files],
+            files=[
+                commands.File(path=file.path, content=file.content, mode=file.mode, merge=file.merge)
+                for file in rendered.files
+            ],
             parameters=[
                 commands.Parameter(
                     key=parameter.key,

@@ -46,6 +46,7 @@ MAX_TEXT_BYTES = 256 * 1024
 """Of a base and of a patch."""
 
 _CHOICES = {"merge_strategy": ("deep", "shallow"), "array_merge": ("replace", "append")}
+_MERGED_BY_HOSTS = ("file_properties", "file_ini")
 _INDENT = re.compile(r"[1-8]")
 _MODE = re.compile(r"0?[0-7]{3}")
 
@@ -76,7 +77,7 @@ class Options:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
-    """How one target is produced. `base` "" means that the layers are laid over the file as it is on the host."""
+    """How one target is produced; see `merge` for what an empty `base` means."""
 
     strategy_id: int
     name: str
@@ -89,6 +90,16 @@ class Strategy:
     def is_file(self) -> bool:
         """Whether it produces a file."""
         return self.type.startswith("file_")
+
+    @property
+    def merge(self) -> str:
+        """How the host lays the result over the file that it has; "" when the result is the whole file.
+
+        Only without a base, and only for the two formats of lines. Not when keys are appended: they would be appended
+        again at every start.
+        """
+        mergeable = self.type in _MERGED_BY_HOSTS and not self.base.strip() and not self.options.append
+        return self.type.removeprefix("file_") if mergeable else ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,7 +73,8 @@ def apply(config: Rendered, configurations: Sequence[Configuration], volumes: Se
     """Return a config's final values with every configuration in them.
 
     Arguments are added to the command, or to the argument line when there is no command. A file takes the place of one
-    with the same path. `volumes` are the container paths that outlive a session: a file must be on one (`Conflict`).
+    with the same path; one without content is left as it is on the host. `volumes` are the container paths that outlive
+    a session: a file must be on one (`Conflict`).
     """
     args, command, env = config.args, list(config.command), config.env
     files = {file.path: file for file in config.files}
@@ -86,10 +87,13 @@ def apply(config: Rendered, configurations: Sequence[Configuration], volumes: Se
                 args = cli_args.overlay(args, configuration.content, "template")
         elif strategy.type == "env_vars":
             env = dict(configuration.env)
-        else:
+        elif configuration.content.strip():
             _check_place(configuration, volumes)
             files[configuration.target_path] = FileTemplate(
-                path=configuration.target_path, content=configuration.content, mode=strategy.options.mode
+                path=configuration.target_path,
+                content=configuration.content,
+                mode=strategy.options.mode,
+                merge=strategy.merge,
             )
     size = sum(len(file.content.encode()) for file in files.values())
     if size > MAX_FILES_BYTES:
