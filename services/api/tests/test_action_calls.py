@@ -26,6 +26,8 @@ from manman_devstack.eventually import eventually
 
 Code = grpc.StatusCode
 
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "actions.md").read_text()
+
 MAP = pb.ActionInputField(name="map", label="Map", field_type="select", required=True)
 OPTIONS = [pb.ActionInputOption(value="de_dust2", is_default=True), pb.ActionInputOption(value="de_inferno")]
 
@@ -330,8 +332,7 @@ async def test_rest_has_the_same_actions(api: Any, session_id: int, amqp_url: st
 
 
 async def test_the_example_of_the_documentation_works(api: Any, session_id: int, amqp_url: str) -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "actions.md").read_text()
-    definition, inputs = re.findall(r"-d '(\{.*?\})'\n", page, re.DOTALL)
+    definition, inputs = re.findall(r"-d '(\{.*?\})'\n", PAGE, re.DOTALL)
     base = f"http://127.0.0.1:{api.addresses.rest}/v1"
     headers = {"content-type": "application/json"}
 
@@ -340,5 +341,5 @@ async def test_the_example_of_the_documentation_works(api: Any, session_id: int,
         run = await client.post(f"{base}/sessions/{session_id}/actions/{action_id}:execute", content=inputs)
 
     assert run.json()["success"]
-    assert "The game reads `changelevel de_dust2 hard` and a line end." in page
+    assert "The game reads `changelevel de_dust2 hard` and a line end." in PAGE
     assert heard == [b"changelevel de_dust2 hard\n"]
