@@ -128,6 +128,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "for another audience": {"aud": "account"},
     "without an audience": {"aud": None},
     "of nobody": {"sub": None},
+    "of somebody with a name too long": {"sub": "u" * 256},
+    "of somebody with a name that cannot be written": {"sub": "u\x00"},
     "with an end that is no number": {"exp": "soon"},
     "an ID token": {"typ": "ID"},
 }

@@ -37,6 +37,8 @@ RETRY_AFTER_S = 10.0
 FETCH_TIMEOUT_S = 5.0
 MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_TOKEN_BYTES = 16 * 1024
+MAX_SUBJECT = 255
+"""Characters in a subject: the standard's own limit (OpenID Connect Core, section 2)."""
 
 _DISCOVERY = "/.well-known/openid-configuration"
 _NOT_ACCESS = frozenset({"ID", "Refresh", "Logout"})
@@ -85,7 +87,10 @@ class Issuer:
             raise Unauthenticated("this access token is not valid here") from error
         if claims.get("typ") in _NOT_ACCESS:
             raise Unauthenticated("this is not an access token")
-        return Caller(f"oidc:{claims['sub']}", self._role_of(claims))
+        subject = claims["sub"]
+        if len(subject) > MAX_SUBJECT or not subject.isprintable():
+            raise Unauthenticated("the subject of this access token is not one that a provider may give")
+        return Caller(f"oidc:{subject}", self._role_of(claims))
 
     def _rules(self) -> jwt.JWTClaimsRegistry:
         return jwt.JWTClaimsRegistry(
@@ -108,7 +113,8 @@ class Issuer:
         """Return the issuer's key that the token names."""
         key_id = _key_id_of(token)
         asked_at = time.monotonic()
-        if key_id not in self._keys or asked_at - self._read_at > KEYS_MAX_AGE_S:
+        is_old = asked_at - self._read_at > KEYS_MAX_AGE_S
+        if key_id not in self._keys or (is_old and not self._reading.locked()):
             await self._refresh(asked_at)
         if key_id not in self._keys:
             raise Unauthenticated("this access token is signed with a key that the issuer does not have")
@@ -126,9 +132,7 @@ class Issuer:
     async def _read_keys(self, asked_at: float) -> None:
         """Read the issuer's keys, one caller at a time; raises Unavailable."""
         async with self._reading:
-            if self._tried_at > asked_at:  # somebody else just did
-                return
-            if asked_at - self._tried_at < self._retry_after_s:
+            if asked_at - self._tried_at < self._retry_after_s:  # perhaps while we waited for the lock
                 if not self._keys:
                     raise Unavailable("the login provider cannot be reached")
                 return

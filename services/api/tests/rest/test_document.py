@@ -37,6 +37,12 @@ def test_every_operation_says_what_it_does_and_who_may(document: dict[str, Any])
             assert operation["x-role"] in {"viewer", "operator", "admin", "host"}
 
 
+def test_the_document_says_how_callers_prove_who_they_are(document: dict[str, Any]) -> None:
+    scheme = document["components"]["securitySchemes"]["bearer"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    assert {"bearer": []} in document["security"]
+
+
 def test_every_binding_is_found_by_its_own_path(table: Table) -> None:
     for binding in table.bindings:
         path = "/".join("1" if part.startswith("{") else part for part in binding.segments)

@@ -41,6 +41,8 @@ _EVENTS = """\
 Server-sent events, one message each. An event's `id` sent back as `Last-Event-ID` goes on after it; `event: end` says \
 that nothing follows, `event: error` carries a Status."""
 
+_BEARER = "An API token (`mm_…`) or an access token, where the service asks who calls. `x-role`: the least role."
+
 _ERROR: dict[str, Any] = {
     "type": "object",
     "description": "A google.rpc.Status, with the name of its code.",
@@ -72,7 +74,9 @@ def document(table: Table) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in tags],
         "paths": paths,
+        "security": [{"bearer": []}, {}],
         "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _BEARER}},
             "schemas": {**dict(sorted(schemas.components.items())), "Status": _ERROR},
             "responses": {
                 "Failure": {
