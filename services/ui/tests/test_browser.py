@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from playwright.async_api import expect
 if TYPE_CHECKING:
     from conftest import ControlPlane, Watched
     from manman_ui.app import Running
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Page, Route
 
 ATTACK = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 
@@ -32,6 +33,17 @@ async def test_the_dashboard_updates_itself(watched: Watched, plane: ControlPlan
     plane.sessions[5].status = "crashed"
     await expect(page.locator("#card-5")).to_have_count(0)
     await expect(page.locator("#recent #row-5 .badge")).to_have_text("Crashed")
+
+
+async def test_a_page_follows_also_when_its_scripts_come_late(watched: Watched, plane: ControlPlane) -> None:
+    async def late(route: Route) -> None:
+        await asyncio.sleep(0.3)  # a slow network: the page's own scripts must wait for each other
+        await route.continue_()
+
+    await watched.page.route("**/hx-sse.min.js", late)
+    await watched.page.goto("/")
+    plane.servers[1].status = "offline"
+    await expect(watched.page.locator("#hosts #host-1 .badge")).to_have_text("Offline")
 
 
 async def test_the_page_says_that_its_state_is_old_while_the_api_is_away(watched: Watched, plane: ControlPlane) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import os
 import shutil
-import tarfile
 import tempfile
 import uuid
 from pathlib import Path
@@ -13,50 +10,31 @@ from typing import TYPE_CHECKING
 
 import docker
 import pytest
+from manman_devstack import debian_base, images
 from manman_wrapper.docker_http import DockerHttp
 from manman_wrapper.log_reader import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOOLS = ("sh", "cat", "echo", "sleep", "seq", "kill", "env", "dd", "yes", "head", "printf", "id")
-
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[docker.DockerClient]:
-    client = docker.DockerClient(base_url=os.environ["DOCKER_HOST"])  # noqa: TID251 - the test's own environment
+def engine(docker_host: str) -> Iterator[docker.DockerClient]:
+    client = docker.DockerClient(base_url=docker_host)
     yield client
     client.close()
 
 
 @pytest.fixture(scope="session")
-def socket_path() -> str:
-    return os.environ["DOCKER_HOST"].removeprefix("unix://")  # noqa: TID251 - the test's own environment
+def socket_path(docker_host: str) -> str:
+    return docker_host.removeprefix("unix://")
 
 
 @pytest.fixture(scope="session")
 def image(engine: docker.DockerClient) -> str:
-    """Import a rootfs of nothing but busybox: `sh`, `cat`, `seq` are enough to play a game server."""
-    tag = "manman-test-echo:latest"
-    if engine.images.list(name=tag):
-        return tag
-    busybox = shutil.which("busybox")
-    assert busybox is not None, "install busybox-static"
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        tar.add(busybox, "bin/busybox")
-        for tool in TOOLS:
-            link = tarfile.TarInfo(f"bin/{tool}")
-            link.type = tarfile.SYMTYPE
-            link.linkname = "busybox"
-            tar.addfile(link)
-        folder = tarfile.TarInfo("tmp")
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
-        tar.addfile(folder)
-    engine.api.import_image_from_data(
-        buffer.getvalue(), repository="manman-test-echo", tag="latest", changes=["ENV PATH=/bin"]
-    )
-    return tag
+    """Return an image with a shell: `sh`, `cat`, `seq` are enough to play a game server."""
+    images.ensure_base(engine, debian_base.DEBIAN)
+    return debian_base.DEBIAN
 
 
 @pytest.fixture
