@@ -93,3 +93,19 @@ def test_the_tail_forgets_the_oldest_lines_by_number_and_by_bytes() -> None:
     assert tail.after(10, 5) == []
     tail.add(Line(11, 0, is_stderr=False, data=b"y" * 980))
     assert tail.first_seq == 9
+
+
+def test_a_line_that_never_ends_is_cut_and_not_kept_whole() -> None:
+    part = b"x" * 16_384
+    for tty in (False, True):
+        assembler = LineAssembler(tty=tty)
+        entries: list[Entry] = []
+        for _ in range(200):
+            entries += assembler.feed(f"{STAMP} ".encode() + part if tty else frame(1, part))
+        assert [entry.cut for entry in entries] == [True] * len(entries)
+        assert 2 <= len(entries) <= 4
+        end = b"end\n"
+        entries += assembler.feed(f"{STAMP} ".encode() + end if tty else frame(1, end))
+        assert b"".join(entry.text for entry in entries) == part * 200 + b"end"
+        assert entries[-1].cut is False
+        assert {entry.stamp for entry in entries} == {STAMP}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import structlog
-from manman.errors import Conflict, Unavailable
+from manman.errors import Conflict
 
 from manman_wrapper.docker_http import DockerHttp, EngineAwayError, EngineError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CONFLICT, NOT_FOUND = 409, 404
+CREATED = "created"
 ENGINE_RETRY_S = 0.5
 
 log = structlog.get_logger(__name__)
@@ -63,14 +65,22 @@ async def inspect_patiently(docker: DockerHttp, container_id: str) -> Any:  # no
 
 
 async def send_signal(docker: DockerHttp, container_id: str, name: str) -> None:
-    """Send a signal; a container that has ended or gone is fine. Raises `Conflict` and `Unavailable`."""
-    try:
-        await docker.call("POST", f"/containers/{quote(container_id)}/kill", query={"signal": name})
-    except EngineError as error:
-        if error.status not in {CONFLICT, NOT_FOUND}:
-            raise Conflict(f"the engine did not send {name}: {error}") from error
-    except EngineAwayError as error:
-        raise Unavailable(str(error)) from error
+    """Send a signal, waiting for an engine that is away; a container that has ended or gone is fine.
+
+    Raises `Conflict` when the engine refuses.
+    """
+    while True:
+        try:
+            await docker.call("POST", f"/containers/{quote(container_id)}/kill", query={"signal": name})
+        except EngineAwayError as error:
+            log.warning("engine_away", error=str(error))
+            await asyncio.sleep(ENGINE_RETRY_S)
+        except EngineError as error:
+            if error.status not in {CONFLICT, NOT_FOUND}:
+                raise Conflict(f"the engine did not send {name}: {error}") from error
+            return
+        else:
+            return
 
 
 async def stop_signal_of(docker: DockerHttp, container_id: str) -> str:
@@ -83,7 +93,8 @@ async def stop_signal_of(docker: DockerHttp, container_id: str) -> str:
 async def wait_for_exit(docker: DockerHttp, container_id: str, registered: asyncio.Event | None) -> None:
     """Return when the container has ended or is gone, however often the engine goes away meanwhile.
 
-    With `registered` the container is about to be started: it is set when its exit cannot be missed any more.
+    With `registered` the container is about to be started: it is set when its exit cannot be missed any more. One that
+    is not started yet does not run either; it is no ended one.
     """
     condition = "not-running" if registered is None else "next-exit"
     while True:
@@ -93,7 +104,8 @@ async def wait_for_exit(docker: DockerHttp, container_id: str, registered: async
                 if registered is not None:
                     registered.set()
                 await response.body()
-            if not (await inspect(docker, container_id))["State"]["Running"]:
+            state = (await inspect(docker, container_id))["State"]
+            if not state["Running"] and state["Status"] != CREATED:
                 return
         except EngineAwayError as error:
             log.warning("engine_away", error=str(error))
@@ -103,3 +115,9 @@ async def wait_for_exit(docker: DockerHttp, container_id: str, registered: async
             return
         condition = "not-running"
         await asyncio.sleep(ENGINE_RETRY_S)
+
+
+def millis(stamp: str) -> int:
+    """Return the engine's time in Unix milliseconds; its zero time is year 1."""
+    moment = datetime.fromisoformat(stamp)
+    return int(moment.timestamp() * 1000) if moment.year > 1 else 0

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import msgspec
@@ -20,10 +19,13 @@ from manman import clock
 from manman.errors import Conflict, ManManError, Unavailable
 
 from manman_wrapper.container import (
+    CREATED,
+    ENGINE_RETRY_S,
     NOT_FOUND,
     create_container,
     inspect,
     inspect_patiently,
+    millis,
     remove_container,
     send_signal,
     start_container,
@@ -36,10 +38,9 @@ from manman_wrapper.log_reader import Limits, LogReader
 from manman_wrapper.state import CRASHED, ENDED, LIVE, PENDING, RUNNING, STARTING, STOPPING, State, StateFile
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Coroutine, Iterator, Mapping
     from types import TracebackType
 
-CREATED = "created"
 DRAIN_TIMEOUT_S = 5.0
 KILL_TIMEOUT_S = 30.0
 SAVE_INTERVAL_S = 2.0
@@ -62,6 +63,7 @@ class DockerGame:
         self._wake = asyncio.Event()
         self._ended = asyncio.Event()
         self._starting = asyncio.Lock()
+        self._stopping = asyncio.Lock()
         self._input = asyncio.Lock()
         self._stdin: Stdin | None = None
         self._tasks = asyncio.TaskGroup()
@@ -111,32 +113,37 @@ class DockerGame:
     async def start(self, name: str, request: Mapping[str, Any]) -> str:
         """Create and start the container, or take the one that this session already has; return its id.
 
-        Goes on to its end when the caller leaves. Raises `Conflict` with the reason when it cannot run; the same
-        reason is in the state.
+        Goes on to its end when the caller leaves, and waits for an engine that is away. Raises `Conflict` with the
+        reason when it cannot run; the same reason is in the state.
         """
         return await self._to_the_end(self._start(name, request))
 
     async def _start(self, name: str, request: Mapping[str, Any]) -> str:
         async with self._starting:
-            if self._state.status in LIVE and self._state.container_id:
-                return self._state.container_id
-            if self._state.status in ENDED:
-                raise Conflict(f"this session has ended ({self._state.reason}): {self._state.message}")
-            try:
-                return await self._create_and_start(name, request)
-            except EngineError as error:
-                reason, message = explain_refused_start(error.message)
-                await self._discard()
-                self._set(status=CRASHED, reason=reason, message=message, ended_at=_now_ms(), container_id="")
-                raise Conflict(message) from error
-            except EngineAwayError as error:
-                raise Unavailable(str(error)) from error
+            while True:
+                if self._state.status in LIVE - {STARTING} and self._state.container_id:
+                    return self._state.container_id
+                if self._state.status in ENDED:
+                    raise Conflict(f"this session has ended ({self._state.reason}): {self._state.message}")
+                try:
+                    return await self._create_and_start(name, request)
+                except EngineError as error:
+                    reason, message = explain_refused_start(error.message)
+                    await self._discard()
+                    self._set(status=CRASHED, reason=reason, message=message, ended_at=_now_ms(), container_id="")
+                    raise Conflict(message) from error
+                except EngineAwayError as error:
+                    log.warning("engine_away", error=str(error))
+                    await asyncio.sleep(ENGINE_RETRY_S)
 
     async def _create_and_start(self, name: str, request: Mapping[str, Any]) -> str:
+        """Do all that is not done yet: an earlier try may have ended anywhere, and its game may run."""
+        self._let_go()
         container_id = await create_container(self._docker, name, request)
         self._set(status=STARTING, container_id=container_id)
         if (await inspect(self._docker, container_id))["State"]["Status"] != CREATED:
-            self._run(self._resume(container_id))
+            await self._set_running(container_id)
+            self._run(self._follow(container_id))
             return container_id
         self._stdin = await self._docker.attach_stdin(container_id)
         registered, started = asyncio.Event(), asyncio.Event()
@@ -150,7 +157,7 @@ class DockerGame:
     async def _set_running(self, container_id: str) -> None:
         found = await inspect_patiently(self._docker, container_id)
         if self._state.status == STARTING:
-            self._set(status=RUNNING, started_at=_millis(found["State"]["StartedAt"]), image_digest=found["Image"])
+            self._set(status=RUNNING, started_at=millis(found["State"]["StartedAt"]), image_digest=found["Image"])
 
     async def _resume(self, container_id: str) -> None:
         """Take up a container made earlier. One that was never started waits for the next `start`."""
@@ -167,11 +174,16 @@ class DockerGame:
 
     async def _discard(self) -> None:
         """Remove a container that never ran."""
+        self._let_go()
+        if self._state.container_id:
+            await remove_container(self._docker, self._state.container_id)
+
+    def _let_go(self) -> None:
+        """Stop following a container that was not started."""
         for task in self._followers:
             task.cancel()
         self._followers.clear()
-        if self._state.container_id:
-            await remove_container(self._docker, self._state.container_id)
+        self._drop_stdin()
 
     async def send_input(self, data: bytes) -> None:
         """Write `data` to the game's stdin; raise `Conflict` when no game runs."""
@@ -202,14 +214,21 @@ class DockerGame:
     async def stop(self, *, command: str, grace_s: float, stop_signal: str) -> State:
         """End the game: command on stdin, then signal, then kill. `grace_s` is for the first two together.
 
-        Goes on to its end when the caller leaves.
+        Goes on to its end when the caller leaves. Asked again meanwhile it waits for the first: a game is not told
+        twice. Raises `Conflict` when the engine refuses the signal; the game is then as it was.
         """
         return await self._to_the_end(self._stop(command, grace_s, stop_signal))
 
     async def _stop(self, command: str, grace_s: float, stop_signal: str) -> State:
-        if self._state.status not in LIVE:
-            return await self._never_started()
-        self._set(status=STOPPING, asked_to=self._state.asked_to or "stop")
+        async with self._stopping:
+            if not await self._is_live():
+                return await self._never_started()
+            self._set(status=STOPPING, asked_to=self._state.asked_to or "stop")
+            with self._as_it_was_on_conflict():
+                await self._ask_to_end(command, grace_s, stop_signal)
+            return await self._must_end()
+
+    async def _ask_to_end(self, command: str, grace_s: float, stop_signal: str) -> None:
         for_signal = min(MAX_SIGNAL_GRACE_S, grace_s / 3) if command else grace_s
         if command:
             with contextlib.suppress(Conflict):
@@ -221,17 +240,30 @@ class DockerGame:
             await self._wait_for_end(for_signal)
         if not self._ended.is_set():
             await send_signal(self._docker, self._state.container_id, "SIGKILL")
-        return await self._must_end()
+
+    async def _is_live(self) -> bool:
+        async with self._starting:  # a signal that comes before the start would be lost
+            return self._state.status in LIVE
+
+    @contextlib.contextmanager
+    def _as_it_was_on_conflict(self) -> Iterator[None]:
+        try:
+            yield
+        except Conflict:
+            if self._state.status == STOPPING:
+                self._set(status=RUNNING, asked_to="")
+            raise
 
     async def kill(self) -> State:
         """End the game at once, and see to it when the caller leaves."""
         return await self._to_the_end(self._kill())
 
     async def _kill(self) -> State:
-        if self._state.status not in LIVE:
+        if not await self._is_live():
             return await self._never_started()
         self._set(status=STOPPING, asked_to="kill")
-        await send_signal(self._docker, self._state.container_id, "SIGKILL")
+        with self._as_it_was_on_conflict():
+            await send_signal(self._docker, self._state.container_id, "SIGKILL")
         return await self._must_end()
 
     async def _to_the_end(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
@@ -316,8 +348,8 @@ class DockerGame:
             signal=ending.signal,
             exit_code=found["ExitCode"],
             oom_killed=found["OOMKilled"],
-            started_at=_millis(found["StartedAt"]),
-            ended_at=_millis(found["FinishedAt"]) or _now_ms(),
+            started_at=millis(found["StartedAt"]),
+            ended_at=millis(found["FinishedAt"]) or _now_ms(),
         )
         self._ended.set()
 
@@ -338,7 +370,7 @@ class DockerGame:
         while True:
             await asyncio.sleep(SAVE_INTERVAL_S)
             state = self._with_log_position(self._state)
-            if state != self._state:
+            if state != self._state or self._file.is_behind:
                 self._state = state
                 self._file.save(state)
 
@@ -360,12 +392,6 @@ class DockerGame:
         task = self._tasks.create_task(work)
         self._followers = [*(other for other in self._followers if not other.done()), task]
         return task
-
-
-def _millis(stamp: str) -> int:
-    """Return the engine's time in Unix milliseconds; its zero time is year 1."""
-    moment = datetime.fromisoformat(stamp)
-    return int(moment.timestamp() * 1000) if moment.year > 1 else 0
 
 
 def _now_ms() -> int:

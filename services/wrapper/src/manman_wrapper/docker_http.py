@@ -76,7 +76,11 @@ class Stdin:
         return not self._reader.at_eof() and not self._writer.is_closing()
 
     async def write(self, data: bytes) -> None:
-        """Write all of `data`; waits while the game does not read. Raises OSError when the connection is dead."""
+        """Write all of `data`; waits while the game does not read. Raises OSError when the connection is dead.
+
+        What an earlier call could not get rid of goes first: nothing piles up here for a game that never reads.
+        """
+        await self._writer.drain()
         self._writer.write(data)
         await self._writer.drain()
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_LINE_BYTES = 32 * 1024
+MAX_ENTRY_BYTES = 1024 * 1024
+"""A game that writes no newline must not fill our memory: behind that much its line is cut."""
 HEADER_BYTES = 8
 STAMP_BYTES = 30
 STDOUT, STDERR = 1, 2
@@ -28,11 +30,15 @@ STDOUT, STDERR = 1, 2
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
-    """One whole line as the game wrote it, `stamp` being the engine's RFC 3339 time with nine decimals."""
+    """One line as the game wrote it, `stamp` being the engine's RFC 3339 time with nine decimals.
+
+    `cut`: it was too long for us, the rest is the next entry.
+    """
 
     stamp: str
     stream: int
     text: bytes
+    cut: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,6 +96,13 @@ class LineAssembler:
             del self._buffer[:end]
             stamp = frame[: STAMP_BYTES + 1]
             yield STDOUT, stamp + frame[STAMP_BYTES + 1 :].replace(stamp, b"")
+        if len(self._buffer) > 2 * MAX_LINE_BYTES:
+            stamp = bytes(self._buffer[: STAMP_BYTES + 1])
+            part = self._buffer.rfind(stamp)  # the engine's last part stays: it may be incomplete
+            if part > 0:
+                frame = bytes(self._buffer[STAMP_BYTES + 1 : part])
+                del self._buffer[:part]
+                yield STDOUT, stamp + frame.replace(stamp, b"")
 
     def _join(self, stream: int, frame: bytes) -> Iterator[Entry]:
         stamp, text = frame[:STAMP_BYTES].decode("ascii", "replace"), frame[STAMP_BYTES + 1 :]
@@ -98,6 +111,9 @@ class LineAssembler:
         if text.endswith(b"\n"):
             del self._parts[stream]
             yield Entry(first, stream, bytes(parts).rstrip(b"\r\n"))
+        elif len(parts) >= MAX_ENTRY_BYTES:
+            del self._parts[stream]
+            yield Entry(first, stream, bytes(parts), cut=True)
 
 
 class Numbering:
@@ -149,7 +165,7 @@ class Numbering:
                 cut -= 1
             yield Line(self._take(), millis, entry.stream == STDERR, data[:cut], truncated=True)
             data = data[cut:]
-        yield Line(self._take(), millis, entry.stream == STDERR, data)
+        yield Line(self._take(), millis, entry.stream == STDERR, data, truncated=entry.cut)
 
     def _take(self) -> int:
         self.next_seq += 1

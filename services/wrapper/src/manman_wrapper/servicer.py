@@ -1,7 +1,7 @@
 """WrapperControl over one `DockerGame`: unpack, call, present.
 
-Failures of the game travel in the body (`success=false`); only a call for another session or a broken request is an
-error of the call itself.
+Failures of the game travel in the body (`success=false`). A call for another session, a broken request, and what may
+succeed when it is tried again (`Unavailable`) are errors of the call itself.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from manman.errors import Conflict, Invalid, NotFound, Problem, Unavailable
+from manman.errors import Conflict, Invalid, NotFound, Problem
 from manman.v1 import sessions_pb2, wrapper_control_pb2_grpc
 from manman.v1 import wrapper_control_pb2 as pb
 
@@ -44,7 +44,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
             raise Invalid([Problem("plan", "send the plan of the container: this wrapper works nothing out itself")])
         try:
             container_id = await self._game.start(request.plan.container_name, build_request(request.plan))
-        except (Conflict, Unavailable) as error:
+        except Conflict as error:
             return pb.StartResponse(success=False, error_message=str(error))
         return pb.StartResponse(success=True, container_id=container_id)
 
@@ -60,7 +60,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
                     grace_s=request.grace_seconds or DEFAULT_GRACE_S,
                     stop_signal=request.stop_signal,
                 )
-        except (Conflict, Unavailable) as error:
+        except Conflict as error:
             return pb.StopResponse(success=False, error_message=str(error), exit_code=-1)
         return pb.StopResponse(success=True, exit_code=state.exit_code if state.container_id else -1)
 
@@ -69,7 +69,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
         self._check(request.session_id)
         try:
             state = await self._game.kill()
-        except (Conflict, Unavailable) as error:
+        except Conflict as error:
             return pb.KillResponse(success=False, error_message=str(error), exit_code=-1)
         return pb.KillResponse(success=True, exit_code=state.exit_code if state.container_id else -1)
 
@@ -82,7 +82,7 @@ class WrapperControl(wrapper_control_pb2_grpc.WrapperControlServicer):
         self._check(request.session_id)
         try:
             await self._game.send_input(request.input)
-        except (Conflict, Unavailable) as error:
+        except Conflict as error:
             return sessions_pb2.SendInputResponse(success=False, error_message=str(error))
         return sessions_pb2.SendInputResponse(success=True)
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 
 from manman_wrapper.output import Position
 
@@ -20,6 +21,8 @@ PENDING, STARTING, RUNNING, STOPPING, STOPPED, CRASHED = (
     "stopped",
     "crashed",
 )
+log = structlog.get_logger(__name__)
+
 LIVE = frozenset({STARTING, RUNNING, STOPPING})
 ENDED = frozenset({STOPPED, CRASHED})
 
@@ -54,6 +57,7 @@ class StateFile:
         """Name the file; it need not exist."""
         self._path = path
         self._session_id = session_id
+        self.is_behind = False
 
     def load(self) -> State:
         """Return what was stored, or a fresh state."""
@@ -67,7 +71,20 @@ class StateFile:
         return state if state.session_id == self._session_id else State(session_id=self._session_id)
 
     def save(self, state: State) -> None:
-        """Store `state`; when this returns it survives a power cut."""
+        """Store `state`; when this returns it survives a power cut, unless `is_behind` says that it was not stored.
+
+        A full disk must not end the wrapper: the game goes on, and has to be stopped and heard all the same.
+        """
+        try:
+            self._replace(state)
+        except OSError as error:
+            if not self.is_behind:
+                log.error("state_not_stored", path=str(self._path), reason=str(error))  # noqa: TRY400 - no bug of ours
+            self.is_behind = True
+        else:
+            self.is_behind = False
+
+    def _replace(self, state: State) -> None:
         staging = self._path.with_suffix(".new")
         with staging.open("wb") as file:
             file.write(msgspec.json.encode(state))
