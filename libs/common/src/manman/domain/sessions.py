@@ -43,6 +43,9 @@ TERMINAL = frozenset({Status.STOPPED, Status.CRASHED, Status.COMPLETED})
 REPORTABLE = frozenset({Status.STARTING, Status.RUNNING, Status.STOPPING, Status.STOPPED, Status.CRASHED})
 """What a host may report. The other states are decided by the control plane alone."""
 
+HOST_OFFLINE = "host_offline"
+"""Why a session is lost whose host was away for too long: it may well run on."""
+
 ZOMBIE_GRACE = timedelta(seconds=10)
 """A `running` this soon after the end is the tail of an old report, not a game that still runs."""
 

@@ -13,6 +13,7 @@ from manman.domain.parameters import check_declared
 from manman.errors import Conflict, Invalid
 
 from manman_api import masks
+from manman_api.handlers.removals import end_what_is_out_of_sight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,6 +93,7 @@ async def delete_config(*, config_id: int, uow: Uow) -> None:
         live = await tx.sessions.count_live(game_config_id=config_id)
         if live:
             raise Conflict(f"game config {config_id} has {live} live sessions; stop them first")
+        await end_what_is_out_of_sight(tx, game_config_id=config_id)
         await tx.configs.delete(config_id)
         await tx.commit()
 

@@ -16,6 +16,7 @@ from manman.errors import Conflict, NotFound
 from manman_api import masks
 from manman_api.handlers import configuration
 from manman_api.handlers.configs import declared
+from manman_api.handlers.removals import end_what_is_out_of_sight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,6 +131,7 @@ async def undeploy(*, deployment_id: int, uow: Uow) -> None:
                 f"deployment {deployment_id} has the live session {session.session_id} ({session.status}); "
                 "stop it first"
             )
+        await end_what_is_out_of_sight(tx, sgc_id=deployment_id)
         await tx.deployments.delete(deployment_id)
         await tx.commit()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from manman.errors import Conflict
 
 from manman_api import masks
+from manman_api.handlers.removals import end_what_is_out_of_sight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,5 +59,6 @@ async def delete_game(*, game_id: int, uow: Uow) -> None:
         live = await tx.sessions.count_live(game_id=game_id)
         if live:
             raise Conflict(f"game {game_id} has {live} live sessions; stop them first")
+        await end_what_is_out_of_sight(tx, game_id=game_id)
         await tx.games.delete(game_id)
         await tx.commit()

@@ -9,6 +9,7 @@ from manman.domain.hosts import HostStatus, came_back
 from manman.errors import Conflict, NotFound
 
 from manman_api import masks
+from manman_api.handlers.removals import end_what_is_out_of_sight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,6 +79,7 @@ async def delete_server(*, server_id: int, uow: Uow) -> None:
         live = await tx.sessions.count_live(server_id=server_id)
         if live:
             raise Conflict(f"server {server_id} has {live} live sessions; stop them first")
+        await end_what_is_out_of_sight(tx, server_id=server_id)
         await tx.servers.delete(server_id)
         await tx.commit()
 

@@ -14,7 +14,7 @@ from manman.db.sessions import view
 from manman.db.transitions import Change, announce_host
 from manman.domain.hosts import HostStatus, came_back
 from manman.domain.reconcile import Listed, Missing, Move, Recorded, Zombie, reconcile
-from manman.domain.sessions import LIVE, Status, Verdict
+from manman.domain.sessions import HOST_OFFLINE, LIVE, Status, Verdict
 from manman.errors import Invalid, Problem
 from manman.messages.health import MAX_INVENTORY
 from prometheus_client import Counter
@@ -155,7 +155,7 @@ async def _correct(
 async def _recover_uncounted(tx: Transaction, server_id: int, *, running: int, now: datetime) -> None:
     """Believe a returned host without inventory that its lost sessions run, if it runs at least as many."""
     rows = await tx.sessions.of_server(server_id, statuses={Status.LOST}, lock=True)
-    lost = [row for row in reversed(rows) if row.lost_reason == "host_offline" and not await has_other_live(tx, row)]
+    lost = [row for row in reversed(rows) if row.lost_reason == HOST_OFFLINE and not await has_other_live(tx, row)]
     if not lost:
         return
     if running < len(lost):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from manman.db import transitions
 from manman.db.transitions import Change
 from manman.domain.hosts import HostStatus
-from manman.domain.sessions import LIVE, Status
+from manman.domain.sessions import HOST_OFFLINE, LIVE, Status
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ async def sweep(uow: Uow, now: datetime, limit: timedelta) -> int:
         )
         await tx.deployments.origins({row.sgc_id for row in rows})
         for row in rows:
-            change = Change(status=Status.LOST, reason="host_offline", message="the host does not answer any more")
+            change = Change(status=Status.LOST, reason=HOST_OFFLINE, message="the host does not answer any more")
             await transitions.apply(tx, row, change, now=now)
         await tx.commit()
     return len(rows)
