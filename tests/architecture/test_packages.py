@@ -35,6 +35,8 @@ def test_a_service_installs_and_imports_alone(service: str, tmp_path: Path) -> N
     }
     environment.pop("VIRTUAL_ENV", None)
     sync = [UV, "sync", "--quiet", "--frozen", "--no-dev", "--no-editable", "--package", f"manman-{service}"]
+    # uv keeps what it built until pyproject.toml changes: build our own packages from the sources of now
+    sync += [f"--reinstall-package={package}" for package in ("manman-common", f"manman-{service}")]
     subprocess.run(sync, cwd=ROOT, env=environment, check=True)
     program = (
         f"import importlib.util, pkgutil, manman_{service} as package\n"
