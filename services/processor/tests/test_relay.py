@@ -190,6 +190,22 @@ async def test_a_failed_start_leaves_a_session_that_moved_on_alone(
     assert database.session(session_id)["status"] == "running"
 
 
+async def test_failed_starts_lock_their_sessions_in_the_order_that_everybody_keeps(
+    relay: Relay, uow: Any, world: Any, database: Any
+) -> None:
+    first, second = await world.session(), await world.session()
+    for session_id in (second, first):
+        await command_start_of(uow, world, session_id, NOW)
+    waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.TaskGroup() as group, uow() as tx:
+        await tx.sessions.lock(first)
+        group.create_task(relay.drain())
+        await eventually(lambda: database.rows(waits))
+        await tx.sessions.lock(second)
+        await tx.commit()
+    assert [database.session(session_id)["status"] for session_id in (first, second)] == ["crashed", "crashed"]
+
+
 async def test_a_failed_start_of_a_session_that_was_deleted_stops_nothing(
     relay: Relay, uow: Any, world: Any, subscriber: Subscriber
 ) -> None:

@@ -176,17 +176,18 @@ class Relay:
     async def _settle(self, rows: Sequence[Outbox], outcome: Outcome, now: datetime) -> None:
         if not outcome.published and not outcome.failed:
             return
+        undeliverable = [row for row in rows if row.id in outcome.failed]
         async with self._uow() as tx:
+            await tx.sessions.lock_all({row.session_id for row in undeliverable if row.session_id is not None})
             await tx.outbox.mark_published(outcome.published, now=now)
             await tx.outbox.mark_failed(outcome.failed, now=now)
-            for row in rows:
-                if row.id in outcome.failed:
-                    log.warning("command_undeliverable", routing_key=row.routing_key, error=outcome.failed[row.id])
-                    if row.session_id is not None and matches(COMMAND_START_PATTERN, row.routing_key):
-                        try:
-                            await start_undeliverable(tx, row.session_id, message=outcome.failed[row.id], now=now)
-                        except NotFound:
-                            log.info("session_deleted_meanwhile", session_id=row.session_id)
+            for row in undeliverable:
+                log.warning("command_undeliverable", routing_key=row.routing_key, error=outcome.failed[row.id])
+                if row.session_id is not None and matches(COMMAND_START_PATTERN, row.routing_key):
+                    try:
+                        await start_undeliverable(tx, row.session_id, message=outcome.failed[row.id], now=now)
+                    except NotFound:
+                        log.info("session_deleted_meanwhile", session_id=row.session_id)
             await tx.commit()
         RELAYED.labels("published").inc(len(outcome.published))
         RELAYED.labels("failed").inc(len(outcome.failed))
