@@ -132,6 +132,8 @@ class RpcClientSettings(Fragment):
     api_tls_skip_verify: bool = Field(default=False, description="accept any certificate (never in production)")
     api_ca_cert_path: str = Field(default="", description="CA file for the API's certificate; empty: the system's")
     api_tls_server_name: str = Field(default="", description="name expected in the API's certificate")
+    api_client_cert_path: str = Field(default="", description="certificate to show to an API that asks for one (mTLS)")
+    api_client_key_path: str = Field(default="", description="private key of that certificate")
     api_timeout_seconds: float = Field(default=10.0, gt=0, description="deadline of one call")
     grpc_auth_token: SecretStr = Field(
         default=SecretStr(""), description="API token sent with every call, mm_...; empty: none (GRPC_AUTH_MODE=none)"

@@ -22,7 +22,7 @@ from manman.db.unit_of_work import UnitOfWork
 from manman.health import Health
 from manman.rpc.access import authenticate_by_mode
 from manman.rpc.chain import Chain
-from manman.rpc.server import serve
+from manman.rpc.server import serve, tls_credentials
 from manman.rpc.services import Service
 from manman.v1 import (
     access_control_pb2,
@@ -88,6 +88,9 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
                 services,
                 chain,
                 address=f"{settings.listen_host}:{settings.port}",
+                credentials=tls_credentials(
+                    settings.grpc_tls_cert_path, settings.grpc_tls_key_path, settings.grpc_tls_client_ca_path
+                ),
                 component=health.component("grpc"),
                 with_reflection=settings.grpc_reflection,
             )

@@ -42,6 +42,13 @@ class Settings(RuntimeSettings, DatabaseSettings, BusSettings):
     grpc_reflection: bool = Field(
         default=True, description="tell every gRPC client, unknown ones too, which calls there are"
     )
+    grpc_tls_cert_path: str = Field(
+        default="", description="certificate chain of the gRPC port, PEM; empty: no TLS. Read at start"
+    )
+    grpc_tls_key_path: str = Field(default="", description="private key of that certificate, PEM")
+    grpc_tls_client_ca_path: str = Field(
+        default="", description="only gRPC clients with a certificate of this authority get in (mTLS); empty: all"
+    )
     default_port_range: str = Field(
         default="27000-27999",
         description="host ports for automatic choice on hosts that announce none, such as 27000-27999,30000-30010/UDP",
@@ -73,6 +80,14 @@ class Settings(RuntimeSettings, DatabaseSettings, BusSettings):
     def _knows_the_issuer(self) -> Settings:
         if self.grpc_auth_mode == "oidc" and not (self.grpc_oidc_issuer and self.grpc_oidc_client_id):
             raise ValueError("GRPC_AUTH_MODE=oidc needs GRPC_OIDC_ISSUER and GRPC_OIDC_CLIENT_ID")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_whole_certificate(self) -> Settings:
+        if bool(self.grpc_tls_cert_path) != bool(self.grpc_tls_key_path):
+            raise ValueError("GRPC_TLS_CERT_PATH and GRPC_TLS_KEY_PATH belong together")
+        if self.grpc_tls_client_ca_path and not self.grpc_tls_cert_path:
+            raise ValueError("GRPC_TLS_CLIENT_CA_PATH needs GRPC_TLS_CERT_PATH")
         return self
 
     @property

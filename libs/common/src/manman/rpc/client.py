@@ -48,11 +48,14 @@ async def channel(
     use_tls: bool | None = None,
     ca_cert_path: str = "",
     server_name: str = "",
+    cert_path: str = "",
+    key_path: str = "",
 ) -> AsyncIterator[grpc.aio.Channel]:
     """Open a channel to `address`: `host:port`, `http(s)://host:port` or `unix:/path`. Connects when first used.
 
     TLS is as `use_tls` says, else as the address says (only https turns it on). `ca_cert_path` replaces the system's
-    authorities, `server_name` is the name expected in the certificate.
+    authorities, `server_name` is the name expected in the certificate. `cert_path` and `key_path` are what this side
+    shows to a server that asks for a certificate.
     """
     scheme, separator, rest = address.partition("://")
     target = rest if separator else address
@@ -60,8 +63,9 @@ async def channel(
     if server_name:
         options.append(("grpc.ssl_target_name_override", server_name))
     if use_tls if use_tls is not None else scheme == "https":
-        authorities = Path(ca_cert_path).read_bytes() if ca_cert_path else None  # noqa: ASYNC240 - once, at start
-        opened = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(authorities), options=options)
+        authorities, certificate, key = (_read(path) for path in (ca_cert_path, cert_path, key_path))
+        credentials = grpc.ssl_channel_credentials(authorities, key, certificate)
+        opened = grpc.aio.secure_channel(target, credentials, options=options)
     else:
         opened = grpc.aio.insecure_channel(target, options=options)
     async with opened as ready:
@@ -79,6 +83,8 @@ async def channel_to_api(settings: RpcClientSettings) -> AsyncIterator[grpc.aio.
         use_tls=settings.api_use_tls,
         ca_cert_path=settings.api_ca_cert_path,
         server_name=settings.api_tls_server_name,
+        cert_path=settings.api_client_cert_path,
+        key_path=settings.api_client_key_path,
     ) as opened:
         yield opened
 
@@ -117,6 +123,14 @@ async def stream(
         raise from_rpc_error(error) from error
     finally:
         call.cancel()
+
+
+def _read(path: str) -> bytes | None:
+    """Return a file's content, None without a path. Raises Invalid for a file that cannot be read."""
+    try:
+        return Path(path).read_bytes() if path else None
+    except OSError as error:
+        raise Invalid([Problem(path, f"cannot be read: {error.strerror}")]) from error
 
 
 def _metadata(token: str) -> grpc.aio.Metadata:

@@ -15,6 +15,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from manman.errors import Invalid, Problem
 from manman.rpc.chain import REQUEST_ID_KEY, Chain, request_id_of
 from manman.rpc.errors import CallFailed, to_grpc_status
 from manman.rpc.services import type_of
@@ -102,6 +103,27 @@ async def serve(
         await server.stop(grace_s)
         if path:
             path.unlink(missing_ok=True)
+
+
+def tls_credentials(cert_path: str, key_path: str, client_ca_path: str = "") -> grpc.ServerCredentials | None:
+    """Read what a server needs for TLS, once; None without a certificate.
+
+    With `client_ca_path` only clients with a certificate of that authority get in. Raises Invalid for a file that
+    cannot be read.
+    """
+    if not cert_path:
+        return None
+    pair = [(_read(key_path), _read(cert_path))]
+    if not client_ca_path:
+        return grpc.ssl_server_credentials(pair)
+    return grpc.ssl_server_credentials(pair, _read(client_ca_path), require_client_auth=True)
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Invalid([Problem(path, f"cannot be read: {error.strerror}")]) from error
 
 
 def _listen(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> Listening:
