@@ -232,7 +232,7 @@ async def test_an_update_without_a_mask_keeps_what_is_empty_and_with_one_clears_
         with pytest.raises(Invalid):
             await change(world, row, *paths)
     with pytest.raises(NotFound):
-        await strategies.update_strategy(strategy_id=99, values={"name": "x"}, update_paths=[], uow=world.uow)  # type: ignore[typeddict-item]
+        await strategies.update_strategy(strategy_id=99, values={"name": "x"}, update_paths=[], uow=world.uow)
 
 
 async def test_a_strategy_keeps_its_type_while_a_patch_would_not_fit_another(world: Any) -> None:

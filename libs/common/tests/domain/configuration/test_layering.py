@@ -5,21 +5,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from manman.domain.configuration.bindings import Binding
 from manman.domain.configuration.layering import Level, render
-from manman.domain.configuration.overlays import check_base, check_patch, overlay
 from manman.domain.configuration.strategies import (
-    FORMATS,
-    TYPES,
     Options,
     Patch,
     Strategy,
-    Unreadable,
-    check_format,
-    check_place,
-    check_strategy,
     place,
 )
 from manman.domain.configuration.targets import Source, apply, configure, levels_of
@@ -252,143 +243,6 @@ def test_the_last_patch_with_a_place_decides_where_the_file_goes() -> None:
         Patch(patch_id=3, level="session", content="c=1"),
     ]
     assert rendered(strategy(), *patches).target_path == "/two"
-
-
-def test_what_may_be_saved() -> None:
-    def fields(strategy_type: str, target_path: str, **options: str) -> list[str]:
-        found = check_strategy(strategy_type=strategy_type, target_path=target_path, render_options=options)
-        return [problem.field for problem in found]
-
-    assert fields("file_json", "/a/b", indent="4", merge_strategy="shallow", array_merge="append", mode="0640") == []
-    assert fields("cli_args", "") == []
-    assert fields("volume", "/a") == ["strategy_type"]
-    for path in ("", "a", "/a/../b", "/a/", "//a", "/a/./b"):
-        assert fields("file_json", path) == ["target_path"], path
-    assert len(fields("file_json", "/a", indent="x", merge_strategy="x", array_merge="x", mode="x")) == 4
-    assert check_format("file_json", "properties")
-    assert not check_format("file_json", "json_patch")
-    assert check_place(is_file=False, container_path="/data", path_override="")
-    assert check_place(is_file=True, container_path="", path_override="a")
-    assert check_place(is_file=True, container_path="/data", path_override="a/../b")
-    assert not check_place(is_file=True, container_path="/data", path_override="a/b")
-
-
-@pytest.mark.parametrize(
-    ("strategy_type", "text", "text_format", "right"),
-    [
-        ("file_json", '{"a": {{n}}}', "template", True),
-        ("file_json", '{"a": }', "template", False),
-        ("file_json", '[{"op":"remove","path":"/not/there"}]', "json_patch", True),
-        ("file_json", '{"op":"remove"}', "json_patch", False),
-        ("file_xml", "/a/b=1", "xpath", True),
-        ("file_xml", "<a>", "template", False),
-        ("env_vars", "A=1", "properties", True),
-        ("env_vars", "A", "template", False),
-        ("cli_args", "--a 'b", "template", False),
-        ("file_lua", "not lua at all {", "template", True),
-        ("file_yaml", "a: [", "yaml_merge", False),
-        ("file_toml", "a = 1", "template", True),
-        ("file_ini", "[a]\nb=1", "ini", True),
-    ],
-)
-def test_a_patch_must_be_readable_when_it_is_saved(
-    strategy_type: str,
-    text: str,
-    text_format: str,
-    right: bool,  # noqa: FBT001 - a column of the table
-) -> None:
-    assert (check_patch(strategy_type, text, text_format) == []) is right
-
-
-def test_a_base_must_be_readable_when_it_is_saved() -> None:
-    assert check_base("file_json", '{"a": {{n}}}') == []
-    assert check_base("file_json", "{")[0].field == "base_template"
-    for strategy_type in TYPES:
-        assert check_base(strategy_type, "") == []
-
-
-EMPTY = {"json_merge_patch": "{}", "json_patch": "[]"}
-PIECES = [
-    "# c\n",
-    "a=1\n",
-    "b: 2\n",
-    "[s]\n",
-    "\n",
-    "{}",
-    '{"a": [1, 2]}',
-    "<a><!-- x --><b/></a>",
-    "x: &a [1]\ny: *a\n",
-    "\r\n",
-]
-
-
-@given(st.lists(st.sampled_from(PIECES), max_size=5).map("".join), st.sampled_from(TYPES), st.data())
-def test_an_empty_layer_changes_nothing(text: str, strategy_type: str, data: Any) -> None:
-    layer_format = data.draw(st.sampled_from(FORMATS[strategy_type]))
-    layer = EMPTY.get(layer_format, "")
-    if strategy_type == "env_vars" or layer_format == "replace":
-        return
-    try:
-        merged = overlay(strategy_type, text, layer, layer_format, Options())
-    except Unreadable:
-        return
-    if merged == "{}\n" and layer == "{}":
-        return  # by the standard an object takes the place of a document that is none
-    assert merged == text
-
-
-keys = st.text(alphabet="abcAB_.-", min_size=1, max_size=5)
-lines = st.lists(
-    st.one_of(
-        st.tuples(keys, st.text(alphabet="xyz =:é", max_size=5)).map(lambda pair: f"{pair[0]}={pair[1]}"),
-        st.sampled_from(["# note", "", "; note"]),
-    ),
-    max_size=8,
-)
-
-
-@given(
-    lines,
-    st.dictionaries(keys, st.text(alphabet="pq", min_size=1, max_size=3), max_size=4),
-    st.sampled_from(["file_properties", "file_ini"]),
-)
-def test_lines_that_no_layer_names_stay_where_they_are(text: list[str], changes: dict[str, str], kind: str) -> None:
-    layer = "\n".join(f"{key}={value}" for key, value in changes.items())
-    merged = overlay(kind, "\n".join(text), layer, "template", Options()).split("\n")
-    untouched = [line for line in text if line.split("=")[0] not in changes and line]
-    kept = [line for line in merged if line in untouched]
-    assert kept == untouched
-    for key, value in changes.items():
-        assert any(line.replace("= ", "=") == f"{key}={value}" for line in merged)
-    again = overlay(kind, "\n".join(merged), layer, "template", Options())
-    assert again == "\n".join(merged)
-
-
-documents = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 9) | st.text(alphabet="ab", max_size=2),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-def merge(target: Any, patch: Any) -> Any:
-    """Do what the pseudo code of RFC 7396 does."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merge(result.get(key), value)
-    return result
-
-
-@given(documents, documents)
-def test_a_merge_patch_does_what_the_standard_says(target: Any, patch: Any) -> None:
-    text = json.dumps(target)
-    found = json.loads(overlay("file_json", text, json.dumps(patch), "json_merge_patch", Options()))
-    assert json.dumps(found, sort_keys=True) == json.dumps(merge(target, patch), sort_keys=True)
 
 
 @pytest.mark.parametrize(

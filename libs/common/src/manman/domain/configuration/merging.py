@@ -94,8 +94,25 @@ def _replaced(target: Any, patch: Any, options: Options) -> tuple[Any, bool]:  #
         for item in patch:
             target.append(item)
         return target, bool(patch)
-    same = isinstance(target, type(patch)) and isinstance(target, bool) == isinstance(patch, bool) and target == patch
-    return (target, False) if same else (patch, True)
+    return (target, False) if _same(target, patch) else (patch, True)
+
+
+def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any document
+    """Tell whether two values are written the same way: 1, 1.0 and true are not."""
+    if isinstance(other, MutableSequence):
+        return (
+            isinstance(one, MutableSequence)
+            and len(one) == len(other)
+            and all(_same(mine, yours) for mine, yours in zip(one, other, strict=True))
+        )
+    if isinstance(other, MutableMapping):
+        return (
+            isinstance(one, MutableMapping)
+            and list(one) == list(other)
+            and all(_same(one[key], other[key]) for key in other)
+        )
+    alike = isinstance(one, type(other)) or isinstance(other, type(one))
+    return alike and isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _remove(target: MutableMapping[Any, Any], key: object) -> bool:
