@@ -127,7 +127,7 @@ BAD_REQUESTS = [
         "/v1/game-configs",
         b'{"game_id": 1, "name": "a", "image": "b", "env_template": {"A=B": "x"}}',
         'env_template["A=B"]',
-        "pattern",
+        "must not hold =",
     ),
 ]
 
