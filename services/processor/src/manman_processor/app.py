@@ -21,7 +21,14 @@ from manman.periodic import run_periodically
 from manman_processor.dispatch import Dispatch
 from manman_processor.hearing import Hearing
 from manman_processor.relay import Relay
-from manman_processor.sweeps import log_streams, lost_sessions, overdue_sessions, settled_messages, stale_hosts
+from manman_processor.sweeps import (
+    audit_log,
+    log_streams,
+    lost_sessions,
+    overdue_sessions,
+    settled_messages,
+    stale_hosts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -113,6 +120,7 @@ def sweeps(
     offline_limit = timedelta(seconds=settings.lost_after_host_offline_seconds)
     limits = overdue_sessions.limits(settings.stale_session_threshold_seconds)
     outbox_keep = timedelta(seconds=settings.outbox_keep_seconds)
+    audit_keep = timedelta(days=settings.audit_keep_days)
     stream_keep = timedelta(seconds=settings.log_stream_keep_seconds)
 
     def listening(sweep: Callable[[datetime], Awaitable[int]], span: timedelta) -> Callable[[datetime], Awaitable[int]]:
@@ -148,6 +156,11 @@ def sweeps(
         run_periodically(
             "settled_messages",
             lambda now: settled_messages.sweep(uow, now, outbox_keep),
+            settings.housekeeping_interval_seconds,
+        ),
+        run_periodically(
+            "audit_log",
+            lambda now: audit_log.sweep(uow, now, audit_keep),
             settings.housekeeping_interval_seconds,
         ),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import CursorResult, delete, select, update
 
 from manman.db.models import AuditEntry
 
@@ -35,6 +35,14 @@ class AuditLog:
         """Write down how the call ended, and every id that is known by now."""
         query = update(AuditEntry).where(AuditEntry.entry_id == entry_id).values(code=code, ids=dict(ids))
         await self._db.execute(query, execution_options={"synchronize_session": False})
+
+    async def delete_old(self, *, before: datetime, limit: int) -> int:
+        """Delete at most `limit` entries of calls that came before that time; return how many."""
+        old = select(AuditEntry.entry_id).where(AuditEntry.at < before).limit(limit)
+        result = await self._db.execute(
+            delete(AuditEntry).where(AuditEntry.entry_id.in_(old)), execution_options={"synchronize_session": False}
+        )
+        return result.rowcount if isinstance(result, CursorResult) else 0
 
     async def list(
         self,
