@@ -167,7 +167,7 @@ INI = "; top\nglobal=0\n[Server]\nMax = 5 ; five\nAdmin=ann\nAdmin=bob\n\n[Other
         ("[Server]\nAdmin=cid", "Admin=bob", "Admin=cid"),
         ("[Server]\nNew=1", "Admin=bob\n", "Admin=bob\nNew=1\n"),
         ("[Server]\nmax=6", "Admin=bob\n", "Admin=bob\nmax=6\n"),
-        ("[Third]\ny=2", "x=1\n", "x=1\n\n[Third]\ny=2\n"),
+        ("[Third]\ny=2\n[4th]\nz=3", "x=1\n", "x=1\n\n[Third]\ny=2\n\n[4th]\nz=3\n"),
         ("global=1", "global=0", "global=1"),
         ("other=1", "global=0\n", "global=0\nother=1\n"),
     ],
@@ -273,3 +273,10 @@ def test_a_yaml_bomb_is_refused() -> None:
     )
     with pytest.raises(Unreadable, match="aliases"):
         overlay("file_yaml", bomb, "b: 1", "template", Options())
+
+
+@pytest.mark.parametrize("kind", ["file_properties", "file_ini"])
+@pytest.mark.parametrize("text", [" " * 250_000, " " * 250_000 + "x", "\n".join(f"k{n}=1" for n in range(25_000))])
+def test_a_large_text_takes_no_more_than_its_share_of_time(kind: str, text: str) -> None:
+    layer = "\n".join(f"k{n}=2" for n in range(0, 40_000, 2))
+    assert overlay(kind, text, layer, "template", APPEND).count("=2") == 20_000

@@ -6,26 +6,12 @@ end. Keys before the first section belong to the section "".
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
-from manman.domain.configuration.lines import Lines
+from manman.domain.configuration.lines import Block, Lines, put_together
 from manman.domain.configuration.strategies import Options, Unreadable
 
-_SECTION = re.compile(r"\s*\[(?P<name>[^\r\n]*)\]\s*(?:[;#].*)?")
-_EQUALS = re.compile(r"(?P<key>\s*[^=]*?)(?P<separator>\s*=\s*)(?P<value>.*)")
-_COLON = re.compile(r"(?P<key>\s*[^:=]*?)(?P<separator>\s*:\s*)(?P<value>.*)")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Entry:
-    """A key in its section; `head` is everything before the value, `value` None for a bare key."""
-
-    section: str
-    key: str
-    head: str
-    value: str | None
-    index: int
+_SECTION = re.compile(r"\s*\[(?P<name>[^\]\r\n]*)\]\s*(?:[;#].*)?")
 
 
 def overlay(text: str, layer: str, options: Options) -> str:
@@ -33,69 +19,77 @@ def overlay(text: str, layer: str, options: Options) -> str:
 
     With `options.append` a key that is there already gets a further line after it.
     """
-    page = Lines.of(text)
-    wanted, sections = _entries(Lines.of(layer).lines)
-    problem = next((entry for entry in wanted if not entry.key), None)
+    wanted, wanted_ends = _blocks(Lines.of(layer).lines)
+    problem = next((block for block in wanted if not block.key and block.value is not None), None)
     if problem is not None:
-        raise Unreadable(f"line {problem.index + 1} has no key before its =")
-    for section in sections:
-        if section not in _entries(page.lines)[1]:
-            _add_section(page, section)
-    for entry in wanted:
-        _put(page, entry, append=options.append)
-    return page.text() if wanted or sections else text
+        raise Unreadable(f"line {problem.number} has no key before its =")
+    entries = [block for block in wanted if block.key]
+    if not entries and wanted_ends.keys() <= {""}:
+        return text
+    page = Lines.of(text)
+    blocks, ends = _blocks(page.lines)
+    top = Block([])
+    held: dict[tuple[str, str], list[Block]] = {}
+    for block in blocks:
+        if block.key:
+            held.setdefault((block.section, block.key), []).append(block)
+    for section in wanted_ends:
+        if section not in ends:
+            ends[section] = _add_section(blocks, section) if section else top
+    for entry in entries:
+        _put(held, ends, entry, append=options.append)
+    page.lines = list(put_together([top, *blocks]))
+    return page.text()
 
 
-def _put(page: Lines, wanted: Entry, *, append: bool) -> None:
-    found, sections = _entries(page.lines)
-    held = [entry for entry in found if (entry.section, entry.key) == (wanted.section, wanted.key)]
-    if held and not append:
-        last = held[-1]
+def _put(held: dict[tuple[str, str], list[Block]], ends: dict[str, Block], wanted: Block, *, append: bool) -> None:
+    same = held.get((wanted.section, wanted.key), [])
+    if same and not append:
+        last = same[-1]
         if last.value != wanted.value:
             separated = last.value is not None and wanted.value is not None
-            page.lines[last.index] = last.head + (wanted.value or "") if separated else _written(wanted)
+            last.lines = [last.head + (wanted.value or "") if separated else _written(wanted)]
+            last.value = wanted.value
         return
-    position = held[-1].index + 1 if held else _end_of(page.lines, sections.get(wanted.section))
-    page.lines.insert(position, _written(wanted))
+    new = Block([_written(wanted)], section=wanted.section, key=wanted.key, head=f"{wanted.key}=", value=wanted.value)
+    (same[-1].repeats if same else ends[wanted.section].additions).append(new)
+    held.setdefault((wanted.section, wanted.key), []).append(new)
 
 
-def _written(entry: Entry) -> str:
+def _written(entry: Block) -> str:
     return entry.key if entry.value is None else f"{entry.key}={entry.value}"
 
 
-def _add_section(page: Lines, section: str) -> None:
-    if page.lines and page.lines[-1].strip():
-        page.lines.append("")
-    page.lines.append(f"[{section}]")
+def _add_section(blocks: list[Block], section: str) -> Block:
+    last = list(put_together(blocks[-1:]))
+    lines = [""] if last and last[-1].strip() else []
+    blocks.append(Block([*lines, f"[{section}]"]))
+    return blocks[-1]
 
 
-def _end_of(lines: list[str], header: int | None) -> int:
-    """Return where a section's new key goes: after its last line that is not blank."""
-    start = -1 if header is None else header
-    end = start + 1
-    for index in range(start + 1, len(lines)):
-        if _SECTION.fullmatch(lines[index]):
-            break
-        if lines[index].strip():
-            end = index + 1
-    return end
-
-
-def _entries(lines: list[str]) -> tuple[list[Entry], dict[str, int]]:
-    """Return the keys, and the line of each section's last header."""
+def _blocks(lines: list[str]) -> tuple[list[Block], dict[str, Block]]:
+    """Take lines apart; also return the last line that is not blank of each section's last part."""
     section = ""
-    found: list[Entry] = []
-    sections: dict[str, int] = {}
-    for index, line in enumerate(lines):
+    found: list[Block] = []
+    ends: dict[str, Block] = {}
+    for number, line in enumerate(lines, start=1):
+        block = Block([line], number, section)
+        found.append(block)
         header = _SECTION.fullmatch(line)
         if header:
-            section = header["name"]
-            sections[section] = index
+            section = block.section = header["name"]
         elif line.strip() and not line.lstrip().startswith((";", "#")):
-            match = _EQUALS.fullmatch(line) or _COLON.fullmatch(line)
-            if match:
-                head = match["key"] + match["separator"]
-                found.append(Entry(section, match["key"].strip(), head, match["value"].rstrip(), index))
-            else:
-                found.append(Entry(section, line.strip(), line, None, index))
-    return found, sections
+            _read_entry(block, line)
+        if line.strip():
+            ends[section] = block
+    return found, ends
+
+
+def _read_entry(block: Block, line: str) -> None:
+    position = line.find("=") if "=" in line else line.find(":")
+    if position < 0:
+        block.key, block.head = line.strip(), line
+        return
+    value = line[position + 1 :].lstrip()
+    block.key, block.value = line[:position].strip(), value.rstrip()
+    block.head = line[: len(line) - len(value)]

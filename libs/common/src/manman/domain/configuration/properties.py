@@ -6,28 +6,15 @@ place; of repeated keys the last is replaced. New keys come at the end.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 
-from manman.domain.configuration.lines import Lines
+from manman.domain.configuration.lines import Block, Lines, put_together
 from manman.domain.configuration.strategies import Options, Unreadable
 
-_ENTRY = re.compile(r"(?P<key>(?:\\.|[^\\=:])*?)(?P<separator>[ \t\f]*[=:][ \t\f]*)(?P<value>.*)", re.DOTALL)
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
 _NAMED = {"n": "\n", "t": "\t", "r": "\r", "f": "\f"}
 _WRITTEN = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\f": "\\f"}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Entry:
-    """A key with its value as written, at `lines[start:end]`; `head` is everything before the value."""
-
-    key: str
-    head: str
-    value: str
-    start: int
-    end: int
 
 
 def overlay(text: str, layer: str, layer_format: str, options: Options) -> str:
@@ -36,14 +23,38 @@ def overlay(text: str, layer: str, layer_format: str, options: Options) -> str:
     With `options.append` a key that is there already gets a further line after it.
     """
     changes = _from_json(layer) if layer_format == "json_merge_patch" else _from_lines(layer)
+    if not changes:
+        return text
     page = Lines.of(text)
+    blocks = _blocks(page.lines)
+    held: dict[str, list[Block]] = {}
+    for block in blocks:
+        if block.key:
+            held.setdefault(block.key, []).append(block)
     for key, value in changes:
-        _put(page, key, value, append=options.append)
-    return page.text() if changes else text
+        _put(blocks, held, key, value, append=options.append)
+    page.lines = list(put_together(blocks))
+    return page.text()
 
 
-def entries(lines: list[str]) -> list[Entry]:
-    """Find the entries; lines without a separator, blank ones and comments are none."""
+def _put(blocks: list[Block], held: dict[str, list[Block]], key: str, value: str | None, *, append: bool) -> None:
+    same = held.get(key, [])
+    if value is None:
+        for block in held.pop(key, []):
+            block.remove()
+    elif same and not append:
+        last = same[-1]
+        if last.value != value:
+            last.lines, last.value = (last.head + value).split("\n"), value
+    else:
+        head = f"{escape(key, key=True)}="
+        new = Block((head + value).split("\n"), key=key, head=head, value=value)
+        (same[-1].repeats if same else blocks).append(new)
+        held.setdefault(key, []).append(new)
+
+
+def _blocks(lines: list[str]) -> list[Block]:
+    """Take lines apart; those without a separator, blank ones and comments are no entries."""
     found = []
     index = 0
     while index < len(lines):
@@ -51,12 +62,25 @@ def entries(lines: list[str]) -> list[Entry]:
         while _is_continued(lines[index], first=index == start) and index + 1 < len(lines):
             index += 1
         index += 1
-        whole = lines[start] + "".join("\n" + line for line in lines[start + 1 : index])
-        match = None if _is_comment(lines[start]) else _ENTRY.fullmatch(whole)
-        if match:
-            key = unescape(match["key"].strip())
-            found.append(Entry(key, match["key"] + match["separator"], match["value"], start, index))
+        block = Block(lines[start:index], start + 1)
+        whole = "\n".join(block.lines)
+        position = -1 if _is_comment(whole) else _separator(whole)
+        if position >= 0:
+            value = whole[position + 1 :].lstrip(" \t\f")
+            block.key, block.value = unescape(whole[:position].strip()), value
+            block.head = whole[: len(whole) - len(value)]
+        found.append(block)
     return found
+
+
+def _separator(line: str) -> int:
+    """Return where the first `=` or `:` is that no backslash stands before; -1 for none."""
+    escaped = False
+    for position, character in enumerate(line):
+        if not escaped and character in "=:":
+            return position
+        escaped = character == "\\" and not escaped
+    return -1
 
 
 def unescape(text: str) -> str:
@@ -77,29 +101,12 @@ def escape(text: str, *, key: bool = False) -> str:
     return "\\" + written if written.startswith(" ") else written
 
 
-def _put(page: Lines, key: str, value: str | None, *, append: bool) -> None:
-    held = [entry for entry in entries(page.lines) if entry.key == key]
-    if value is None:
-        for entry in reversed(held):
-            del page.lines[entry.start : entry.end]
-    elif held and not append:
-        last = held[-1]
-        if last.value != value:
-            page.lines[last.start : last.end] = (last.head + value).split("\n")
-    else:
-        new = f"{escape(key, key=True)}={value}".split("\n")
-        position = held[-1].end if held else len(page.lines)
-        page.lines[position:position] = new
-
-
 def _from_lines(layer: str) -> list[tuple[str, str | None]]:
-    lines = Lines.of(layer).lines
-    found = entries(lines)
-    covered = {index for entry in found for index in range(entry.start, entry.end)}
-    for index, line in enumerate(lines):
-        if index not in covered and line.strip() and not _is_comment(line):
-            raise Unreadable(f"line {index + 1} is not key=value: {line.strip()[:60]!r}")
-    return [(entry.key, entry.value.rstrip()) for entry in found]
+    blocks = _blocks(Lines.of(layer).lines)
+    for block in blocks:
+        if not block.key and block.lines[0].strip() and not _is_comment(block.lines[0]):
+            raise Unreadable(f"line {block.number} is not key=value: {block.lines[0].strip()[:60]!r}")
+    return [(block.key, block.value.rstrip()) for block in blocks if block.key and block.value is not None]
 
 
 def _from_json(layer: str) -> list[tuple[str, str | None]]:
