@@ -2,7 +2,7 @@
 
 import pytest
 from manman.domain.configuration.overlays import check_base, check_patch
-from manman.domain.configuration.strategies import TYPES, check_format, check_place, check_strategy
+from manman.domain.configuration.strategies import TYPES, check_format, check_place, check_size, check_strategy
 
 
 def test_what_may_be_saved() -> None:
@@ -49,6 +49,12 @@ def test_a_patch_must_be_readable_when_it_is_saved(
     right: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     assert (check_patch(strategy_type, text, text_format) == []) is right
+
+
+def test_a_text_has_a_limit_and_yaml_a_lower_one() -> None:
+    assert check_size("f", "file_json", "x" * 100_000) == []
+    assert check_size("f", "file_yaml", "x" * 100_000)[0].field == "f"
+    assert check_size("f", "file_json", "ü" * 200_000)
 
 
 def test_a_base_must_be_readable_when_it_is_saved() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -101,8 +102,10 @@ async def _lock_owner(tx: Transaction, level: str, entity_id: int) -> _Owner:
 
 async def _check(tx: Transaction, strategy: ConfigurationStrategy, owner: _Owner, values: PatchValues) -> None:
     patch_format = values.format or DEFAULT_FORMAT
-    problems = check_format(strategy.strategy_type, patch_format) + check_size("patch_content", values.content)
-    problems = problems or check_patch(strategy.strategy_type, values.content, patch_format)
+    kind = strategy.strategy_type
+    problems = check_format(kind, patch_format) + check_size("patch_content", kind, values.content)
+    # large texts take their time: other calls go on meanwhile
+    problems = problems or await asyncio.to_thread(check_patch, kind, values.content, patch_format)
     if owner.game_id != strategy.game_id:
         text = f"belongs to game {owner.game_id}; the strategy belongs to game {strategy.game_id}"
         problems.append(Problem("entity_id", text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from manman.domain.configuration.overlays import check_base, check_patch
@@ -40,7 +41,7 @@ async def list_strategies(*, game_id: int, uow: Uow) -> list[ConfigurationStrate
 
 async def create_strategy(*, game_id: int, values: StrategyValues, uow: Uow) -> ConfigurationStrategy:
     """Add a strategy to a game; raise `Invalid`, `NotFound` (the game) or `AlreadyExists`."""
-    _check(values)
+    await _check(values)
     async with uow() as tx:
         await tx.games.get(game_id)
         row = await tx.configuration.add_strategy(game_id=game_id, **_columns(values))
@@ -55,7 +56,7 @@ async def update_strategy(
     wanted = masks.changes(update_paths, values, mandatory=_MANDATORY)
     async with uow() as tx:
         row = await tx.configuration.lock_strategy(strategy_id)
-        _check({**_values(row), **wanted})
+        await _check({**_values(row), **wanted})
         if wanted.get("strategy_type", row.strategy_type) != row.strategy_type:
             await _check_patches(tx, strategy_id, wanted["strategy_type"])
         for column, value in _columns(wanted).items():
@@ -71,14 +72,15 @@ async def delete_strategy(*, strategy_id: int, uow: Uow) -> None:
         await tx.commit()
 
 
-def _check(values: Mapping[str, Any]) -> None:
+async def _check(values: Mapping[str, Any]) -> None:
+    """Raise `Invalid`. Texts are read in a thread: large ones take their time, and other calls go on meanwhile."""
     problems = check_strategy(
         strategy_type=values["strategy_type"],
         target_path=values["target_path"],
         render_options=values["render_options"],
     )
-    problems += check_size("base_template", values["base_template"])
-    problems = problems or check_base(values["strategy_type"], values["base_template"])
+    problems += check_size("base_template", values["strategy_type"], values["base_template"])
+    problems = problems or await asyncio.to_thread(check_base, values["strategy_type"], values["base_template"])
     if problems:
         raise Invalid(problems)
 
@@ -86,7 +88,9 @@ def _check(values: Mapping[str, Any]) -> None:
 async def _check_patches(tx: Transaction, strategy_id: int, strategy_type: str) -> None:
     for patch in await tx.configuration.patches(strategy_id=strategy_id):
         problems = check_format(strategy_type, patch.patch_format)
-        problems = problems or check_patch(strategy_type, patch.patch_content or "", patch.patch_format)
+        content = patch.patch_content or ""
+        problems = problems or check_size("patch_content", strategy_type, content)
+        problems = problems or await asyncio.to_thread(check_patch, strategy_type, content, patch.patch_format)
         if problems:
             raise Conflict(f"patch {patch.patch_id} would not fit {strategy_type}: {problems[0].message}")
 

@@ -44,6 +44,8 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
 
 MAX_TEXT_BYTES = 256 * 1024
 """Of a base and of a patch."""
+MAX_YAML_BYTES = 64 * 1024
+"""The same for YAML: reading it with its comments takes tens of milliseconds a kilobyte."""
 
 _CHOICES = {"merge_strategy": ("deep", "shallow"), "array_merge": ("replace", "append")}
 _MERGED_BY_HOSTS = ("file_properties", "file_ini")
@@ -140,10 +142,11 @@ def check_format(strategy_type: str, patch_format: str) -> list[Problem]:
     return [Problem("patch_format", f"a {strategy_type} strategy takes {', '.join(fitting)}, not {patch_format!r}")]
 
 
-def check_size(field: str, text: str) -> list[Problem]:
+def check_size(field: str, strategy_type: str, text: str) -> list[Problem]:
     """Return what is wrong with the size of a text."""
-    if len(text.encode()) > MAX_TEXT_BYTES:
-        return [Problem(field, f"use at most {MAX_TEXT_BYTES} bytes")]
+    limit = MAX_YAML_BYTES if strategy_type == "file_yaml" else MAX_TEXT_BYTES
+    if len(text.encode()) > limit:
+        return [Problem(field, f"use at most {limit} bytes")]
     return []
 
 
