@@ -178,7 +178,8 @@ class Relay:
             return
         undeliverable = [row for row in rows if row.id in outcome.failed]
         async with self._uow() as tx:
-            await tx.sessions.lock_all({row.session_id for row in undeliverable if row.session_id is not None})
+            if undeliverable:
+                await tx.sessions.lock_all({row.session_id for row in undeliverable if row.session_id is not None})
             await tx.outbox.mark_published(outcome.published, now=now)
             await tx.outbox.mark_failed(outcome.failed, now=now)
             for row in undeliverable:
