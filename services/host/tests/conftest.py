@@ -90,9 +90,9 @@ class World:
         else:
             self.reports.append(decode(SessionReported, delivery.body))
 
-    async def send(self, key: str, body: Body) -> None:
+    async def send(self, key: str, body: Body, *, message_id: str = "") -> None:
         await self._publisher.publish(
-            routing.EXCHANGE, key, encode(body), message_id=secrets.token_hex(8), mandatory=True
+            routing.EXCHANGE, key, encode(body), message_id=message_id or secrets.token_hex(8), mandatory=True
         )
 
     def start_command(self, session_id: int = 1, script: str = ECHO, **changes: Any) -> StartSession:
@@ -112,9 +112,9 @@ class World:
     async def stop(self, session_id: int = 1, **changes: Any) -> None:
         await self.send(routing.command_stop(self.server_id), StopSession(session_id=session_id, **changes))
 
-    async def type(self, text: str, session_id: int = 1) -> None:
+    async def type(self, text: str, session_id: int = 1, *, message_id: str = "") -> None:
         body = SendInput(session_id=session_id, input=text.encode())
-        await self.send(routing.command_send_input(self.server_id), body)
+        await self.send(routing.command_send_input(self.server_id), body, message_id=message_id)
 
     async def reported(
         self, status: str, session_id: int = 1, *, count: int = 1, timeout_s: float = 25

@@ -25,13 +25,13 @@ async def test_lines_and_the_end_that_come_while_the_broker_is_dead_are_told_whe
     await world.lines_until("line 20")
     private_rabbitmq.kill()
     stdin = world.game().attach_socket(params={"stdin": 1, "stream": 1})
-    stdin._sock.sendall(b"500\n7\n")
+    stdin._sock.sendall(b"3000\n7\n")
     await eventually(lambda: world.game().status == "exited")
     stdin._sock.close()
     stdin.close()
     private_rabbitmq.start()
     crashed = await world.reported("crashed", timeout_s=60)
     assert (crashed.exit_code, crashed.reason) == (7, "exited")
-    lines = [line for line in await world.lines_until("line 527") if line.source == "stdout"]
-    assert [line.seq for line in lines] == list(range(1, 528))
+    lines = [line for line in await world.lines_until("line 3027") if line.source == "stdout"]
+    assert [line.seq for line in lines] == list(range(1, 3028))
     await world.clean()

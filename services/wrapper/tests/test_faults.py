@@ -86,7 +86,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 def request(image: str, script: str) -> dict[str, Any]:
     return {
         "Image": image,
-        "Cmd": ["/bin/sh", "-c", script],
+        "Cmd": ["/bin/bash", "-c", script],
         "Labels": {"manman.session_id": "7"},
         "OpenStdin": True,
         "StdinOnce": False,

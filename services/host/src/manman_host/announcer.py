@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAX_WAITING = 10_000
 MESSAGE_LENGTH = 2000
 GOODBYE_TIMEOUT_S = 3.0
+OVER = frozenset({"stopped", "crashed"})
 
 log = structlog.get_logger(__name__)
 
@@ -109,7 +110,8 @@ class Announcer:
     async def _mark_known(self, report: SessionReported) -> None:
         if self._waiting and self._waiting[0] is report:
             self._waiting.popleft()
-        self._known[report.session_id] = report.status
+        if report.session_id in self._known or report.status not in OVER:  # else it would be kept for ever
+            self._known[report.session_id] = report.status
         async with self._confirmed:
             self._known_seq = max(self._known_seq, report.seq)
             self._confirmed.notify_all()

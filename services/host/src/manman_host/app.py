@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from manman_host.settings import Settings
 
 Measure: TypeAlias = "Callable[[], Awaitable[Capabilities | None]]"
-COMMANDS_AT_ONCE = 64
+COMMANDS_AT_ONCE = 256
+"""A start holds its place until it is accepted: enough that a stop gets past very many of them."""
 ENGINE_CALLS_AT_ONCE = 48
 """Every call to the engine holds a thread, a pull for minutes: many more than MAX_PARALLEL_STARTS."""
 

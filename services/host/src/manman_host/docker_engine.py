@@ -35,6 +35,7 @@ WRAPPER_PIDS = 128
 SESSION_MOUNT = "/session"
 ENGINE_SOCKET = "/var/run/docker.sock"
 POOL_SIZE = 32
+HELPER_LABELS = {"manman.type": "helper"}
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +102,7 @@ class DockerEngine:
 
     async def version(self) -> str:
         """Return the engine's version; this is also the question whether it answers."""
-        return str((await self._call(self._client.version))["Version"])
+        return str(await self._call(lambda: self._client.version()["Version"]))
 
     async def ensure_image(self, image: str, policy: str, progress: Callable[[str], None], *, timeout_s: float) -> None:
         """Make sure that the image is here. `policy`: always (falling back to a local one), if-not-present, never.
@@ -160,7 +161,7 @@ class DockerEngine:
         name, _, group = user.partition(":")
         if name.isdigit() and (group.isdigit() or not group):
             return int(name), int(group or name)
-        container = self._client.api.create_container(image, command=["-"], labels={"manman.type": "helper"})
+        container = self._client.api.create_container(image, command=["-"], labels=HELPER_LABELS)
         try:
             stream, _ = self._client.api.get_archive(container["Id"], "/etc/passwd")
             with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
@@ -169,7 +170,7 @@ class DockerEngine:
         except NotFound:
             return None
         finally:
-            self._client.api.remove_container(container["Id"], force=True)
+            self._client.api.remove_container(container["Id"], force=True, v=True)
         for line in lines:
             fields = line.split(":")
             if fields[0] == name:
@@ -194,7 +195,7 @@ class DockerEngine:
 
         def read() -> bytes | None:
             helper = self._client.containers.create(
-                image, command=["-"], labels={"manman.type": "helper"}, mounts=[Mount("/volume", volume)]
+                image, command=["-"], labels=HELPER_LABELS, mounts=[Mount("/volume", volume)]
             )
             try:
                 stream, stat = helper.get_archive(f"/volume/{path}")
@@ -206,7 +207,7 @@ class DockerEngine:
             except NotFound:
                 return None
             finally:
-                helper.remove(force=True)
+                helper.remove(force=True, v=True)
 
         return await self._call(read)
 
@@ -223,12 +224,12 @@ class DockerEngine:
                 member.uid, member.gid = owner or (0, 0)
                 tar.addfile(member, io.BytesIO(content))
             helper = self._client.containers.create(
-                image, command=["-"], labels={"manman.type": "helper"}, mounts=[Mount("/volume", volume)]
+                image, command=["-"], labels=HELPER_LABELS, mounts=[Mount("/volume", volume)]
             )
             try:
                 helper.put_archive("/volume", buffer.getvalue())
             finally:
-                helper.remove(force=True)
+                helper.remove(force=True, v=True)
 
         await self._call(put)
 
@@ -302,14 +303,17 @@ class DockerEngine:
         return await self._call(look)
 
     async def remove_container(self, name: str, *, stop_timeout_s: int | None = None) -> None:
-        """Remove a container, killing it if need be, after a polite stop when a time is given for it."""
+        """Remove a container, killing it if need be, after a polite stop when a time is given for it.
+
+        With it go the volumes without a name that its image asked for: no other container can ever find them.
+        """
 
         def remove() -> None:
             try:
                 container: Container = self._client.containers.get(name)
                 if stop_timeout_s is not None and container.status == "running":
                     container.stop(timeout=stop_timeout_s)
-                container.remove(force=True)
+                container.remove(force=True, v=True)
             except NotFound:
                 return
             except APIError as error:

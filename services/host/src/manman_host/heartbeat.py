@@ -6,6 +6,7 @@ A heartbeat that cannot be sent is dropped: the next one says the same, only new
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 CAPABILITIES_INTERVAL_S = 60.0
 PUBLISH_TIMEOUT_S = 3.0
+MEASURE_TIMEOUT_S = 2.0
+"""An engine that hangs must not make this host look dead."""
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +49,8 @@ async def beat(
     while True:
         capabilities = None
         if time.monotonic() - measured_at >= CAPABILITIES_INTERVAL_S:
-            capabilities = await measure()
+            with contextlib.suppress(TimeoutError):
+                capabilities = await asyncio.wait_for(measure(), MEASURE_TIMEOUT_S)
             measured_at = time.monotonic()
         body = compose(identity, inventory(), public_address=public_address, capabilities=capabilities)
         try:

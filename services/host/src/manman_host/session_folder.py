@@ -11,6 +11,7 @@ There are two views of the same folders: *inner* is what this process opens, *ou
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,8 @@ import msgspec
 from manman.messages.commands import StartSession
 
 if TYPE_CHECKING:
-    from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
 SOCKET_NAME = "w.sock"
 SOCKET_PATH_LIMIT = 107
@@ -67,8 +65,9 @@ class DataFolder:
         found = []
         for path in self.inner.glob(f"{prefix}*"):
             number = path.name.removeprefix(prefix)
-            if number.isdigit() and path.stat().st_mtime < before.timestamp():
-                found.append((int(number), self.session(int(number))))
+            with contextlib.suppress(FileNotFoundError):  # its session may end just now
+                if number.isdigit() and path.stat().st_mtime < before.timestamp():
+                    found.append((int(number), self.session(int(number))))
         return found
 
     @property
@@ -104,8 +103,9 @@ class SessionFolder:
             return None
 
     def save_log_position(self, position: LogPosition) -> None:
-        """Store how far the lines got."""
-        replace_file(self.inner / "log.json", msgspec.json.encode(position))
+        """Store how far the lines got, if the disk lets us: the stream itself knows it too."""
+        with contextlib.suppress(OSError):
+            replace_file(self.inner / "log.json", msgspec.json.encode(position))
 
     def log_position(self) -> LogPosition:
         """Return how far the lines got; nothing when that is not known."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,13 +20,14 @@ from manman.bus.connection import Backoff
 from manman.errors import Conflict, ManManError, TimedOut, Unavailable
 from manman.messages.health import RECOVERING, SessionInventoryItem
 from manman.messages.status import SessionReported
+from manman.rpc.errors import RemoteFailure
 
 from manman_host.container_spec import base_labels
 from manman_host.session_start import Parts, Preparation, StartFailed, StoppedMeanwhile
+from manman_host.stop_wish import StopWish
 from manman_host.wrapper_client import WrapperClient
 
 if TYPE_CHECKING:
-    from manman.messages.commands import StopSession
     from manman.v1 import wrapper_control_pb2 as pb
 
     from manman_host.container_spec import SessionPlan
@@ -44,20 +44,6 @@ ANSWER_TIMEOUT_S = 5.0
 SILENCES_BEFORE_RESTART = 5
 
 log = structlog.get_logger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class StopWish:
-    """What was asked for: a stop with its own command and grace (empty and 0: the session's), or a kill."""
-
-    kill: bool = False
-    command: str = ""
-    grace_s: float = 0.0
-
-    @classmethod
-    def from_command(cls, command: StopSession) -> StopWish:
-        """Read a stop command; `force` is a kill."""
-        return cls(kill=command.force, command=command.stop_command, grace_s=float(command.grace_seconds))
 
 
 class SessionRunner:
@@ -87,6 +73,8 @@ class SessionRunner:
         self._recovered = recovered
         self._stop_wanted = asyncio.Event()
         self._wishes: asyncio.Queue[StopWish] = asyncio.Queue(MAX_WISHES)
+        self._wish: StopWish | None = None
+        self._end_is_told = False
         self._silences = 0
         self._container_id = ""
         self._container_known = asyncio.Event()
@@ -111,6 +99,16 @@ class SessionRunner:
         """Whether the game has ended, though it may not be cleaned up."""
         return self._over.is_set()
 
+    @property
+    def is_unwanted(self) -> bool:
+        """Whether somebody asked for the end."""
+        return self._stop_wanted.is_set()
+
+    def inherit(self, failed: SessionRunner) -> None:
+        """Take over what was asked of a runner that failed."""
+        if failed._wish is not None:
+            self.stop(failed._wish)
+
     def inventory_item(self) -> SessionInventoryItem | None:
         """Return the session as the control plane knows it from us; None for a new one before its first such report.
 
@@ -130,6 +128,8 @@ class SessionRunner:
     def stop(self, wish: StopWish) -> None:
         """Ask for the end; a later kill overtakes an earlier stop."""
         self._stop_wanted.set()
+        if self._wish is None or wish.kill:
+            self._wish = wish
         if not self._wishes.full():
             self._wishes.put_nowait(wish)
 
@@ -138,25 +138,35 @@ class SessionRunner:
         self._parts.announcer.session(self.last_report)
 
     async def send_input(self, data: bytes) -> None:
-        """Write to the game's stdin; raises `Conflict` unless it runs."""
+        """Write to the game's stdin; raises `Conflict` unless it runs.
+
+        It is tried once: what may have been typed must not be typed again.
+        """
         if self.last_report.status != "running":
             raise Conflict(f"session {self.session_id} is {self.last_report.status}, it takes no input")
-        await self._wrapper.send_input(data)
+        try:
+            await self._wrapper.send_input(data)
+        except (Unavailable, TimedOut) as error:
+            raise Conflict(
+                f"nobody knows whether this input arrived, look before you send it again: {error}"
+            ) from error
 
     async def run(self) -> None:
         """Run the session to its end."""
         with logs.bind(session_id=self.session_id, sgc_id=self.command.sgc_id):
             async with self._wrapper, asyncio.TaskGroup() as group:
                 shipping = group.create_task(self._shipper.publish())
+                lines = group.create_task(self._ship_lines())
                 try:
                     ending = None if self._recovered else await self._prepare()
                     if ending is None:
                         ending = await self._follow()
                     self._over.set()
-                    await self._conclude(ending)
+                    await self._conclude(ending, lines)
                     self.finished.set()
                     self.accepted.set()
                 finally:
+                    lines.cancel()
                     shipping.cancel()
 
     async def _prepare(self) -> SessionReported | None:
@@ -183,7 +193,6 @@ class SessionRunner:
         """Follow the wrapper until it tells the end; revive it when it is away."""
         async with asyncio.TaskGroup() as group:
             stopping = group.create_task(self._serve_wishes(group))
-            lines = group.create_task(self._ship_lines())
             backoff = Backoff(longest_s=10.0)
             while True:
                 try:
@@ -194,14 +203,12 @@ class SessionRunner:
                             if change.status.status in ENDED:
                                 self._over.set()
                                 stopping.cancel()
-                                await self._collect(lines, change.status)
                                 return self._ended(change.status)
                 except ManManError as error:
                     log.warning("wrapper_away", reason=str(error))
                 except StartFailed as failure:
                     self._over.set()
                     stopping.cancel()
-                    lines.cancel()
                     return self._report("crashed", reason=failure.reason, message=failure.message)
                 await self._revive()
                 await backoff.pause()
@@ -249,13 +256,15 @@ class SessionRunner:
                 log.error("stop_failed", reason=str(error))  # noqa: TRY400 - the text says it all
                 self._announce(self._report("running", reason="stop_failed", message=str(error)))
                 return
-            except ManManError as error:
+            except (ManManError, RemoteFailure) as error:
                 log.warning("stop_waits", reason=str(error))
                 await asyncio.sleep(RETRY_S)
             else:
                 return
 
     async def _ask_to_end(self, wish: StopWish) -> None:
+        if (await self._wrapper.status()).status == "pending" and await self._game_runs():
+            await self._wrapper.start(self._plan.game, self.command.sgc_id)  # it lost its memory: show it its game
         if wish.kill:
             await self._wrapper.kill()
             return
@@ -265,11 +274,16 @@ class SessionRunner:
             stop_signal=self.command.stop_signal,
         )
 
+    async def _game_runs(self) -> bool:
+        return any(found.kind == "game" and found.status == "running" for found in await self._own_containers())
+
     async def _revive(self) -> None:
         """Make sure that the wrapper runs and answers. Its folder and its game are as they were."""
         engine = self._parts.engine
         try:
-            if await engine.status(self._plan.wrapper_name) != "running":
+            if await asyncio.to_thread(self._folder.plan) is None:  # somebody removed the folder: games go on without
+                await asyncio.to_thread(self._folder.create, self.accepted_plan)
+            if await engine.status(self._plan.wrapper_name) not in {"running", "paused"}:
                 log.warning("wrapper_restarted", reason="it had ended")
                 await engine.run_wrapper(self._preparation.wrapper_spec())
                 self._silences = 0
@@ -284,17 +298,21 @@ class SessionRunner:
                 log.warning("wrapper_restarted", reason="it did not answer")
                 self._silences = 0
                 await engine.restart_container(self._plan.wrapper_name)
-        except ManManError as error:
+        except (ManManError, OSError) as error:
             log.warning("wrapper_not_revived", reason=str(error))
 
-    async def _collect(self, lines: asyncio.Task[None], status: pb.GetStatusResponse) -> None:
-        """Wait for the last lines, and add one that says how it ended."""
-        if status.container_id:
-            await asyncio.wait([lines], timeout=DRAIN_TIMEOUT_S)
-        lines.cancel()
-        await self._shipper.say(f"[manman] {status.message}")
+    async def _collect(self, lines: asyncio.Task[None], message: str, timeout_s: float) -> bool:
+        """Wait for the last lines and add one that says how it ended; False when the broker has not all of them."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._shipper.drained(), DRAIN_TIMEOUT_S)
+            async with asyncio.timeout(timeout_s):
+                if self._container_known.is_set():
+                    await asyncio.wait([lines])
+                if not self._end_is_told:
+                    self._end_is_told = True
+                    await self._shipper.say(f"[manman] {message}")
+                await self._shipper.drained()
+                return True
+        return False
 
     def _ended(self, status: pb.GetStatusResponse) -> SessionReported:
         by_itself = status.status == "stopped" and status.reason == "exited" and status.exit_code == 0
@@ -308,15 +326,17 @@ class SessionRunner:
             recovered=self._recovered and self.last_report.status == "starting",
         )
 
-    async def _conclude(self, ending: SessionReported) -> None:
-        """Report the end, wait until that is known, then remove what was made for this session."""
+    async def _conclude(self, ending: SessionReported, lines: asyncio.Task[None]) -> None:
+        """Report the end, wait until that is known, then remove what was made for this session.
+
+        While the broker is away lines stay where they are, in the wrapper: they are fetched when it is back.
+        """
+        complete = await self._collect(lines, ending.message, DRAIN_TIMEOUT_S)
         if ending.final_status == "completed" and self.last_report.status != "stopping":
             self._announce(self._report("stopping"))
-        if not self._container_known.is_set():
-            await self._shipper.say(f"[manman] {ending.message}")
         await self._parts.announcer.confirmed(self._announce(ending))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._shipper.drained(), LAST_DRAIN_TIMEOUT_S)
+        if not complete and not await self._collect(lines, ending.message, LAST_DRAIN_TIMEOUT_S):
+            log.warning("lines_given_up")
         await self._clean_up()
         self._parts.announcer.forget(self.session_id)
 

@@ -100,6 +100,7 @@ class Preparation:
         """Do everything up to the running wrapper: from then on the labels are the memory."""
         try:
             await self._pull()
+            await self._clear_leftovers()
             await self._write_files()
             await self._make_containers()
         except ImageUnavailableError as error:
@@ -190,7 +191,6 @@ class Preparation:
     async def _make_containers(self) -> None:
         self._check_stop()
         self.phase("create", 70)
-        await self._clear_leftovers()
         await self.parts.engine.ensure_network(self.plan.network, self.plan.network_labels)
         if not await self.parts.engine.has_image(self.parts.settings.wrapper_image):
             raise StartFailed(
@@ -200,16 +200,21 @@ class Preparation:
         await self.parts.engine.run_wrapper(self.wrapper_spec())
 
     async def _clear_leftovers(self) -> None:
-        """Remove what an earlier session of this deployment left; a game that still runs is a conflict."""
+        """Remove what an earlier session of this deployment left; a game that still runs is a conflict.
+
+        That comes before the first file is written, and nothing of a running game is touched.
+        """
+        self._check_stop()
         labels = {**base_labels(self.parts.identity), "manman.sgc_id": str(self.command.sgc_id)}
-        for left in await self.parts.engine.find(labels, kinds=("game", "wrapper")):
-            if left.session_id == self.command.session_id:
-                continue
+        found = await self.parts.engine.find(labels, kinds=("game", "wrapper"))
+        others = [left for left in found if left.session_id != self.command.session_id]
+        for left in others:
             if left.kind == "game" and left.status == "running" and not self.command.force:
                 raise StartFailed(
                     "deployment_busy",
                     f"session {left.session_id} of this deployment still runs on the host: stop it first",
                 )
+        for left in others:
             log.warning("leftover_removed", name=left.name, of_session=left.session_id)
             await self.parts.engine.remove_container(left.id, stop_timeout_s=LEFTOVER_STOP_S)
 

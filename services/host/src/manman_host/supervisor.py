@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,11 @@ from manman.messages.status import SessionReported
 from manman_host.container_spec import plan_session
 from manman_host.log_shipper import LogShipper
 from manman_host.session_folder import Plan
-from manman_host.session_runner import SessionRunner, StopWish
+from manman_host.session_runner import SessionRunner
+from manman_host.stop_wish import StopWish
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from types import TracebackType
     from typing import Self
 
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 
 MAX_REMEMBERED = 1000
 RETRY_S = 5.0
+TURN_POLL_S = 0.5
+MAX_TURN_WAIT_S = 120.0
+"""How long a start without a deadline waits for the session before it."""
 FORCED_STOP = StopWish(kill=True)
 
 log = structlog.get_logger(__name__)
@@ -53,6 +59,7 @@ class Supervisor:
         self._publisher = publisher
         self._runners: dict[int, SessionRunner] = {}
         self._ended: OrderedDict[int, SessionReported] = OrderedDict()
+        self._inputs: OrderedDict[str, None] = OrderedDict()
         self._deployments: dict[int, asyncio.Lock] = {}
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
@@ -91,7 +98,8 @@ class Supervisor:
             case "kill":
                 self._stop(decode(KillSession, delivery.body).session_id, StopWish(kill=True))
             case "send_input":
-                await self._send_input(decode(SendInput, delivery.body))
+                if not self._was_typed(delivery.message_id):
+                    await self._send_input(decode(SendInput, delivery.body))
             case _:
                 known = ", ".join(routing.COMMAND_NAMES)
                 raise Invalid([Problem("routing_key", f"{delivery.routing_key} is none of {known}")])
@@ -124,18 +132,19 @@ class Supervisor:
 
     def _is_late(self, command: StartSession) -> bool:
         """Refuse a command whose deadline has passed; return whether that was so."""
-        if command.deadline_at is None or clock.now() <= command.deadline_at:
+        if not _is_past(command.deadline_at):
             return False
         self._refuse(command, "expired", f"the deadline {command.deadline_at} passed before the start began")
         return True
 
-    def _refuse(self, command: StartSession, reason: str, message: str) -> None:
+    def _refuse(self, command: StartSession, reason: str, message: str, *, status: str = "crashed") -> SessionReported:
         log.warning("start_refused", session_id=command.session_id, reason=reason, message=message)
         report = SessionReported(
-            session_id=command.session_id, sgc_id=command.sgc_id, status="crashed", reason=reason, message=message
+            session_id=command.session_id, sgc_id=command.sgc_id, status=status, reason=reason, message=message
         )
         self._remember(report)
         self._parts.announcer.session(report)
+        return report
 
     def _stop(self, session_id: int, wish: StopWish) -> None:
         runner = self._runners.get(session_id)
@@ -147,7 +156,19 @@ class Supervisor:
         report = self._ended.get(session_id) or SessionReported(
             session_id=session_id, status="stopped", reason="not_found", message="this host has no such session"
         )
+        self._remember(report)
         self._parts.announcer.session(report)
+
+    def _was_typed(self, message_id: str | None) -> bool:
+        """Tell whether this input came before, and remember it: a broker that was lost delivers again."""
+        if message_id is None:
+            return False
+        if message_id in self._inputs:
+            return True
+        self._inputs[message_id] = None
+        while len(self._inputs) > MAX_REMEMBERED:
+            self._inputs.popitem(last=False)
+        return False
 
     async def _send_input(self, command: SendInput) -> None:
         runner = self._runners.get(command.session_id)
@@ -181,20 +202,42 @@ class Supervisor:
         if runner.command.force and not runner.accepted.is_set():
             self._stop_others(runner)
         turn = self._deployments.setdefault(sgc_id, asyncio.Lock())
-        async with turn:
-            if not runner.accepted.is_set() and self._is_late(runner.command):
-                runner.accepted.set()
-                runner.finished.set()
-                del self._runners[runner.session_id]
-                return
-            while not await self._run_once(runner):
-                await asyncio.sleep(RETRY_S)
-                runner = self._runner(runner.accepted_plan, recovered=True)
-                self._runners[runner.session_id] = runner
-        self._remember(runner.last_report)
+        if await self._take_turn(runner, turn):
+            try:
+                while not await self._run_once(runner):
+                    failed, runner = runner, self._runner(runner.accepted_plan, recovered=True)
+                    runner.inherit(failed)
+                    self._runners[runner.session_id] = runner
+                    await asyncio.sleep(RETRY_S)
+            finally:
+                turn.release()
+            self._remember(runner.last_report)
+        runner.accepted.set()
+        runner.finished.set()
         del self._runners[runner.session_id]
         if not any(other.command.sgc_id == sgc_id for other in self._runners.values()):
             del self._deployments[sgc_id]
+
+    async def _take_turn(self, runner: SessionRunner, turn: asyncio.Lock) -> bool:
+        """Wait for the end of the deployment's session before this one; False when this one is over before that.
+
+        A stop, the deadline and our own patience end the waiting of a new session.
+        """
+        patience_ends = time.monotonic() + MAX_TURN_WAIT_S
+        while not await _acquired(turn, TURN_POLL_S):
+            if runner.accepted.is_set():
+                continue
+            if runner.is_unwanted:
+                self._refuse(runner.command, "stopped", "stopped before the game ran", status="stopped")
+                return False
+            if _is_past(runner.command.deadline_at) or time.monotonic() > patience_ends:
+                advice = "another session of this deployment still runs on the host: stop it first"
+                self._refuse(runner.command, "deployment_busy", advice)
+                return False
+        if not runner.accepted.is_set() and self._is_late(runner.command):
+            turn.release()
+            return False
+        return True
 
     async def _run_once(self, runner: SessionRunner) -> bool:
         """Return False if the session must be taken up again."""
@@ -204,8 +247,8 @@ class Supervisor:
             log.exception("runner_failed", session_id=runner.session_id)
             if runner.accepted.is_set():
                 return False
-            self._refuse(runner.command, "host_error", f"the host failed to start this session: {error!r}")
-            runner.accepted.set()
+            text = f"the host failed to start this session: {error!r}"
+            runner.last_report = self._refuse(runner.command, "host_error", text)
         return True
 
     def _stop_others(self, runner: SessionRunner) -> None:
@@ -218,3 +261,15 @@ class Supervisor:
         self._ended[report.session_id] = report
         while len(self._ended) > MAX_REMEMBERED:
             self._ended.popitem(last=False)
+
+
+async def _acquired(lock: asyncio.Lock, timeout_s: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await lock.acquire()
+    except TimeoutError:
+        return False
+
+
+def _is_past(deadline: datetime | None) -> bool:
+    return deadline is not None and clock.now() > deadline

@@ -46,7 +46,7 @@ async def start_container(docker: DockerHttp, container_id: str) -> None:
 async def remove_container(docker: DockerHttp, container_id: str) -> None:
     """Remove a container as far as that is possible."""
     with contextlib.suppress(EngineError, EngineAwayError):
-        await docker.call("DELETE", f"/containers/{quote(container_id)}", query={"force": "1"})
+        await docker.call("DELETE", f"/containers/{quote(container_id)}", query={"force": "1", "v": "1"})
 
 
 async def inspect(docker: DockerHttp, container_id: str) -> Any:  # noqa: ANN401 - the engine's own JSON
