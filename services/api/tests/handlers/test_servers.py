@@ -136,6 +136,17 @@ async def test_a_heartbeat_brings_an_offline_host_back_and_says_so_once(world: A
     ]
 
 
+async def test_a_heartbeat_that_says_no_ports_leaves_those_that_were_announced(world: Any) -> None:
+    row = await world.host(capabilities=OFFER)
+    await servers.heartbeat(
+        server_id=row.server_id, capabilities=Capabilities(available_memory_mb=5), now=world.now, uow=world.uow
+    )
+    host = await servers.get_server(server_id=row.server_id, uow=world.uow)
+    assert host.capability is not None
+    assert host.capability.available_memory_mb == 5
+    assert host.capability.available_ports == [{"start": 30000, "end": 30010, "protocol": "UDP"}]
+
+
 async def test_a_late_heartbeat_does_not_turn_the_clock_back(world: Any) -> None:
     row = await world.host()
 

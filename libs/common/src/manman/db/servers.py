@@ -156,7 +156,11 @@ class Servers:
             select(ServerCapability)
             .ext(distinct_on(ServerCapability.server_id))
             .where(ServerCapability.server_id.in_(server_ids))
-            .order_by(ServerCapability.server_id, ServerCapability.recorded_at.desc())
+            .order_by(
+                ServerCapability.server_id,
+                ServerCapability.recorded_at.desc(),
+                ServerCapability.capability_id.desc(),
+            )
         )
         return {row.server_id: row for row in await self._db.scalars(query)}
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manman.db import transitions
 from manman.domain.hosts import HostStatus, came_back
+from manman.domain.ports import PortRange
 from manman.errors import Conflict, NotFound
 
 from manman_api import masks
@@ -106,12 +108,19 @@ async def register_server(
 
 
 async def heartbeat(*, server_id: int, capabilities: Capabilities | None, now: datetime, uow: Uow) -> None:
-    """Take a sign of life; a host that was offline is online again and that is announced. Raise `NotFound`."""
+    """Take a sign of life; a host that was offline is online again and that is announced. Raise `NotFound`.
+
+    Capabilities without ports leave the ports that were announced before.
+    """
     async with uow() as tx:
         row = await tx.servers.lock(server_id)
         row.last_seen = max(now, row.last_seen or now)
         if came_back(row.status):
             _set_status(tx, row, HostStatus.ONLINE, reason="heartbeat", now=now)
+        if capabilities is not None and not capabilities.available_ports:
+            before = (await tx.servers.capabilities([server_id])).get(server_id)
+            ports = () if before is None else tuple(PortRange(**span) for span in before.available_ports)
+            capabilities = dataclasses.replace(capabilities, available_ports=ports)
         await _record(tx, server_id, capabilities, now)
         await tx.commit()
 
