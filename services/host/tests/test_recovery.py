@@ -120,6 +120,19 @@ async def test_a_host_killed_in_the_middle_of_a_start_ends_up_with_one_running_g
     await world.reported("stopped")
 
 
+async def test_a_helper_that_a_killed_host_left_is_removed(world: World, host: HostProcess) -> None:
+    await host.end()
+    labels = {
+        "manman.type": "helper",
+        "manman.managed_by": "manman-host",
+        "manman.server_id": str(world.server_id),
+        "manman.environment": world.environment,
+    }
+    world.engine.containers.create(world.image, labels=labels)
+    await host.start()
+    await eventually(lambda: not world.containers(type="helper"), timeout_s=20)
+
+
 async def test_containers_of_another_environment_are_left_alone(world: World, host: HostProcess) -> None:
     stranger = world.engine.containers.run(
         world.image,

@@ -27,6 +27,7 @@ from manman.rpc.client import channel_to_api
 
 from manman_host import capabilities, heartbeat
 from manman_host.announcer import Announcer
+from manman_host.container_spec import base_labels
 from manman_host.docker_engine import DockerEngine
 from manman_host.identity import register
 from manman_host.orphans import asks_api, sweep_orphans
@@ -77,7 +78,7 @@ async def main(settings: Settings) -> None:
 
 async def run_as(identity: Identity, settings: Settings, health: Health, channel: grpc.aio.Channel) -> None:
     """Serve as a host that knows who it is: recover, beat, obey commands, sweep; until cancelled."""
-    engine, data = DockerEngine(settings.docker_host), _data_folder(settings)
+    engine, data = DockerEngine(settings.docker_host, base_labels(identity)), _data_folder(settings)
     health.add("engine", engine.version)
     broker, commands = health.component("broker"), health.component("commands")
     async with (

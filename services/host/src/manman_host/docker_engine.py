@@ -35,7 +35,6 @@ WRAPPER_PIDS = 128
 SESSION_MOUNT = "/session"
 ENGINE_SOCKET = "/var/run/docker.sock"
 POOL_SIZE = 32
-HELPER_LABELS = {"manman.type": "helper"}
 
 log = structlog.get_logger(__name__)
 
@@ -84,9 +83,10 @@ class WrapperSpec:
 class DockerEngine:
     """One engine. Calls raise `Unavailable` while it is away and `Conflict` with its own words when it refuses."""
 
-    def __init__(self, address: str) -> None:
-        """Remember the address; nothing is opened before the first call."""
+    def __init__(self, address: str, labels: Mapping[str, str] | None = None) -> None:
+        """Remember the address; nothing is opened before the first call. `labels` say whose the helpers are."""
         self._address = address
+        self._helper_labels = {**(labels or {}), "manman.type": "helper"}
         self._opening = threading.Lock()
         self._opened: docker.DockerClient | None = None
 
@@ -161,7 +161,7 @@ class DockerEngine:
         name, _, group = user.partition(":")
         if name.isdigit() and (group.isdigit() or not group):
             return int(name), int(group or name)
-        container = self._client.api.create_container(image, command=["-"], labels=HELPER_LABELS)
+        container = self._client.api.create_container(image, command=["-"], labels=self._helper_labels)
         try:
             stream, _ = self._client.api.get_archive(container["Id"], "/etc/passwd")
             with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
@@ -195,7 +195,7 @@ class DockerEngine:
 
         def read() -> bytes | None:
             helper = self._client.containers.create(
-                image, command=["-"], labels=HELPER_LABELS, mounts=[Mount("/volume", volume)]
+                image, command=["-"], labels=self._helper_labels, mounts=[Mount("/volume", volume)]
             )
             try:
                 stream, stat = helper.get_archive(f"/volume/{path}")
@@ -224,7 +224,7 @@ class DockerEngine:
                 member.uid, member.gid = owner or (0, 0)
                 tar.addfile(member, io.BytesIO(content))
             helper = self._client.containers.create(
-                image, command=["-"], labels=HELPER_LABELS, mounts=[Mount("/volume", volume)]
+                image, command=["-"], labels=self._helper_labels, mounts=[Mount("/volume", volume)]
             )
             try:
                 helper.put_archive("/volume", buffer.getvalue())

@@ -23,7 +23,10 @@ log = structlog.get_logger(__name__)
 
 async def recover(parts: Parts, supervisor: Supervisor) -> int:
     """Adopt every session that left containers and a plan; return how many. Raises `Unavailable` without an engine."""
-    found = await parts.engine.find(base_labels(parts.identity), kinds=("game", "wrapper"))
+    labels = base_labels(parts.identity)
+    for helper in await parts.engine.find(labels, kinds=("helper",)):  # its maker died before it could remove it
+        await parts.engine.remove_container(helper.id)
+    found = await parts.engine.find(labels, kinds=("game", "wrapper"))
     adopted = 0
     for session_id in sorted({container.session_id for container in found}):
         plan = parts.data.session(session_id).plan() if session_id else None
