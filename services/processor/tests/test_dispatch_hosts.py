@@ -103,6 +103,17 @@ async def test_of_many_heartbeats_in_a_batch_one_is_worked_on(desk: Any, world: 
     assert len(database.rows("SELECT 1 FROM server_capabilities")) == 1
 
 
+async def test_what_a_host_offers_is_stored_though_a_later_heartbeat_of_the_batch_is_silent_about_it(
+    desk: Any, world: Any, database: Any
+) -> None:
+    offer = Heartbeat(server_id=world.server_id, capabilities=Capabilities(cpu_cores=3))
+    assert await desk.take(("health.host.1", offer), ("health.host.1", Heartbeat(server_id=world.server_id))) == [
+        None,
+        None,
+    ]
+    assert database.rows("SELECT cpu_cores FROM server_capabilities") == [{"cpu_cores": 3}]
+
+
 async def test_an_inventory_that_agrees_changes_nothing(desk: Any, world: Any, database: Any) -> None:
     session_id = await world.session(Status.RUNNING)
     before = database.session(session_id)

@@ -5,13 +5,15 @@ each message changes the rows in memory; one commit writes rows and outbox toget
 JSON, unknown key, session or host, an impossible report) changes nothing and is answered with its error, which sends
 it alone to the dead letters.
 
-Of several heartbeats of one host in a batch only the last is worked on: it says everything the others said.
+Of several heartbeats of one host in a batch only the last is worked on: it says everything the others said, or is given
+the newest capabilities that they held.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
 import structlog
 from manman import clock
 from manman.errors import Invalid, ManManError, Problem, TimedOut, Unavailable
@@ -80,7 +82,7 @@ class Dispatch:
     async def _together(self, batch: list[Delivery]) -> list[Exception | None]:
         messages: list[Message | ManManError] = [read(delivery) for delivery in batch]
         results: list[Exception | None] = [item if isinstance(item, ManManError) else None for item in messages]
-        last_beat = {item.server_id: index for index, item in enumerate(messages) if isinstance(item, Heartbeat)}
+        last_beat = _fold_heartbeats(messages)
         async with self._uow() as tx:
             await self._lock(tx, messages)
             for index, message in enumerate(messages):
@@ -130,3 +132,15 @@ def read(delivery: Delivery) -> Message | ManManError:
                 return error
     known = ", ".join(pattern for pattern, _ in MESSAGE_TYPES)
     return Invalid([Problem("routing_key", f"use one of {known}, not {delivery.routing_key!r}")])
+
+
+def _fold_heartbeats(messages: list[Message | ManManError]) -> dict[int, int]:
+    """Return where each host's last heartbeat is, and give it the capabilities of an earlier one if it has none."""
+    last: dict[int, int] = {}
+    for index, beat in enumerate(messages):
+        if isinstance(beat, Heartbeat):
+            before = messages[last[beat.server_id]] if beat.server_id in last else None
+            if beat.capabilities is None and isinstance(before, Heartbeat):
+                messages[index] = msgspec.structs.replace(beat, capabilities=before.capabilities)
+            last[beat.server_id] = index
+    return last
