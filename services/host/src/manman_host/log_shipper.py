@@ -93,10 +93,12 @@ class LogShipper:
         `fresh` says that no line of this container can have been shipped before.
         """
         seq = 0 if fresh else await self._resume_from(container_id)
+        backoff = Backoff(longest_s=5.0)
         while not self.finished.is_set():
             try:
                 async with contextlib.aclosing(wrapper.output(seq)) as chunks:
                     async for chunk in chunks:
+                        backoff.reset()
                         if chunk.eof:
                             self.finished.set()
                             break
@@ -104,7 +106,7 @@ class LogShipper:
                         seq = chunk.seq
             except ManManError as error:
                 log.info("lines_interrupted", session_id=self._session_id, reason=str(error))
-                await asyncio.sleep(0.3)
+                await backoff.pause()
 
     async def _take(self, chunk: pb.StreamOutputResponse, last: int, container_id: str) -> None:
         own = chunk.skipped_lines > 0
