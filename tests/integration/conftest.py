@@ -6,6 +6,7 @@ from pathlib import Path
 
 import docker
 import pytest
+
 from manman_devstack import images
 from manman_devstack.control import Control, by_grpc, by_rest
 from manman_devstack.eventually import eventually

@@ -7,6 +7,7 @@ import sys
 
 import httpx2
 import pytest
+
 from manman.errors import AlreadyExists, Conflict, Exhausted, Invalid, NotFound
 from manman_devstack.control import Control
 from manman_devstack.eventually import eventually

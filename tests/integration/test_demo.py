@@ -6,6 +6,7 @@ import io
 import re
 
 import pytest
+
 from manman_devstack.demo.addresses import Addresses
 from manman_devstack.demo.rest import Rest
 from manman_devstack.demo.screen import Screen

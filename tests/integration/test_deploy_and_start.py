@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+
 from manman_devstack.control import Control, by_rest
 from manman_devstack.eventually import eventually
 from manman_devstack.platform import Platform

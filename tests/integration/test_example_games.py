@@ -6,6 +6,7 @@ import asyncio
 import io
 
 import pytest
+
 from manman_devstack import images, probes
 from manman_devstack.demo import catalogue
 from manman_devstack.demo.rest import Json, Rest

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 import pytest
+
 from manman.messages import routing
 from manman_devstack.eventually import eventually
 from manman_devstack.platform import Platform

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import docker
 import pytest
+
 from manman.errors import ManManError
 from manman_devstack import databases, docker_engine, parts, postgres, rabbitmq
 from manman_devstack.control import by_rest

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from manman_devstack.eventually import eventually
 from manman_devstack.onlooker import Onlooker, Seen
 from manman_devstack.platform import Platform

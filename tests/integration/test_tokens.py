@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+
 from manman import clock
 from manman.db.engine import connected
 from manman.db.unit_of_work import UnitOfWork

@@ -3,6 +3,7 @@ from collections.abc import Coroutine
 from datetime import datetime
 
 import pytest
+
 from manman.periodic import run_periodically
 
 

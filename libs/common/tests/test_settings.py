@@ -1,6 +1,7 @@
 import pytest
 from _pytest.capture import CaptureFixture
 from _pytest.monkeypatch import MonkeyPatch
+
 from manman import service
 from manman.settings import BusSettings, DatabaseSettings, ObjectStoreSettings, RuntimeSettings
 

@@ -1,6 +1,7 @@
 """What is installed on a bare machine, and what people are told where nothing can be."""
 
 import pytest
+
 from manman_devstack import apt
 
 _TARGETS = """\

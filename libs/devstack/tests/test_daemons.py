@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from manman_devstack import daemons
 from manman_devstack.daemons import Daemon, NotReadyError
 from manman_devstack.home import Home, free_port, is_free

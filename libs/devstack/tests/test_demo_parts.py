@@ -6,6 +6,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
+
 from manman.bus.connection import connect
 from manman.bus.publisher import Publisher
 from manman.bus.topology import Queue
@@ -16,7 +18,6 @@ from manman_devstack.demo.rest import Rest
 from manman_devstack.demo.screen import Screen
 from manman_devstack.demo.subscriber import Subscriber, subscribe
 from manman_devstack.demo.watch import visible
-from pydantic import SecretStr
 
 if TYPE_CHECKING:
     import pathlib

@@ -1,6 +1,7 @@
 """Waiting for a level."""
 
 import pytest
+
 from manman_devstack.eventually import eventually
 
 

@@ -9,6 +9,7 @@ import protovalidate
 import pytest
 import yaml
 from google.protobuf.json_format import ParseDict
+
 from manman.domain import parameters, rendering
 from manman.v1 import game_configs_pb2, games_pb2, server_game_configs_pb2, volumes_pb2
 

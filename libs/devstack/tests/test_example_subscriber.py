@@ -4,10 +4,11 @@ import asyncio
 import pathlib
 import sys
 
+from pydantic import SecretStr
+
 from manman.bus.connection import connect
 from manman.bus.publisher import Publisher
 from manman.settings import BusSettings
-from pydantic import SecretStr
 
 PROGRAM = pathlib.Path(__file__).parents[3] / "examples" / "external_subscriber" / "subscriber.py"
 EVENTS = (

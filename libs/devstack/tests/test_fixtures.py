@@ -2,6 +2,7 @@
 
 import psycopg
 import pytest
+
 from manman_devstack import object_store as object_stores
 from manman_devstack import vhosts
 from manman_devstack.object_store import ObjectStore

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from manman_devstack.debian_base import bootstrap_command
 from manman_devstack.images import content_hash
 

@@ -3,6 +3,7 @@
 import urllib.request
 
 import pytest
+
 from manman_devstack.eventually import eventually
 from manman_devstack.platform import Platform
 

@@ -1,6 +1,7 @@
 """The private Postgres is a real one: what it confirmed survives."""
 
 import psycopg
+
 from manman_devstack.postgres import PrivatePostgres
 
 

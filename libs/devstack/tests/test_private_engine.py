@@ -4,6 +4,7 @@ import ipaddress
 from pathlib import Path
 
 import pytest
+
 from manman_devstack import firewall, private_engine
 from manman_devstack.private_engine import Network
 

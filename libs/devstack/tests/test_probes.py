@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import docker
 import pytest
+
 from manman_devstack import images, probes
 from manman_devstack.eventually import eventually
 

@@ -2,6 +2,7 @@
 
 import aio_pika
 import pytest
+
 from manman_devstack.rabbitmq import PrivateRabbitmq
 
 _QUEUE = "mark"

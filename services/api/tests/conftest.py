@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from manman import clock
 from manman.db.engine import connected
 from manman.db.unit_of_work import UnitOfWork

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import httpx2
 import pytest
+
 from manman.bus import topology
 from manman.bus.connection import connect
 from manman.bus.publisher import Publisher

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
 from manman.v1 import (
     backups_pb2,
     servers_pb2,

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from manman import clock
 from manman.rpc import audit
 from manman.rpc.access import required_role

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import grpc
+
 from manman.bus import topology
 from manman.bus.connection import connect
 from manman.bus.publisher import Publisher

@@ -5,6 +5,7 @@ from typing import Any
 import grpc
 import httpx2
 import pytest
+
 from manman.v1 import configuration_pb2 as pb
 from manman.v1 import game_configs_pb2, games_pb2, server_game_configs_pb2, servers_pb2, sessions_pb2, volumes_pb2
 from manman.v1.values_pb2 import Parameter

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from manman import clock
 from manman.bus import topology
 from manman.bus.connection import Connection, connect

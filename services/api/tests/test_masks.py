@@ -1,4 +1,5 @@
 import pytest
+
 from manman.errors import Invalid
 from manman_api.masks import changes
 

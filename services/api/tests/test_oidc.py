@@ -13,12 +13,13 @@ import grpc
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
+from pydantic import ValidationError
+
 from manman import clock
 from manman.errors import Unauthenticated, Unavailable
 from manman.v1 import access_control_pb2, access_control_pb2_grpc, games_pb2, permissions_pb2
 from manman_api import oidc
 from manman_api.handlers.access import create_token
-from pydantic import ValidationError
 
 from .conftest import served, settings_for
 

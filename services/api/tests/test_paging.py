@@ -3,6 +3,7 @@ import base64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manman.errors import Invalid
 from manman_api.paging import Page, read
 

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import grpc
 import pytest
+
 from manman.v1 import games_pb2, logs_pb2
 from manman.v1.api_pb2_grpc import ManManAPIStub
 from manman.v1.log_processor_pb2_grpc import LogProcessorStub

@@ -11,13 +11,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from pydantic import ValidationError
+
 from manman import clock
 from manman.errors import Invalid, Unavailable
 from manman.rpc import client
 from manman.rpc.server import tls_credentials
 from manman.settings import RpcClientSettings
 from manman.v1 import api_pb2_grpc, games_pb2
-from pydantic import ValidationError
 
 from .conftest import Api, served, settings_for
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.message import Message
+
 from manman.errors import Problem
 from manman.rpc.services import type_of
 from manman.v1 import (

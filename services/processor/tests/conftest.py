@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from manman.bus.connection import Connection, connect
 from manman.bus.consumer import Delivery
 from manman.bus.publisher import Publisher
@@ -19,8 +22,6 @@ from manman.messages.body import Body
 from manman.messages.codec import encode
 from manman_processor.dispatch import Dispatch
 from manman_processor.settings import Settings
-from psycopg.rows import dict_row
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 

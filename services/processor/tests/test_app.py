@@ -14,6 +14,7 @@ from typing import Any
 
 import aio_pika
 import pytest
+
 from manman import clock
 from manman.background import running
 from manman.bus.consumer import to_delivery

@@ -4,11 +4,12 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
+
 from manman.domain.sessions import Status
 from manman.errors import Invalid, NotFound
 from manman.messages.health import MAX_INVENTORY, Capabilities, Heartbeat, SessionInventoryItem, SessionStats
 from manman.messages.status import HostReported, SessionReported
-from prometheus_client import REGISTRY
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 

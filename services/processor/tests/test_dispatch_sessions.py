@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+
 from manman.domain.sessions import Status
 from manman.errors import Conflict, Invalid, NotFound
 from manman.messages.status import SessionReported

@@ -7,6 +7,7 @@ from typing import Any
 import aio_pika
 import psycopg
 import pytest
+
 from manman.background import running
 from manman.db.engine import connected
 from manman.db.unit_of_work import UnitOfWork

@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aio_pika
+
 from manman.bus.topology import declare_log_stream
 from manman.domain.sessions import Status
 from manman.messages.routing import log_stream

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import aio_pika
 import pytest
+
 from manman import clock
 from manman.background import running
 from manman.bus.topology import declare_host_command_queue

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+
 from manman.background import running
 from manman.domain.sessions import Status
 from manman.messages.external import HostEvent

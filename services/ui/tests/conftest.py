@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from playwright.async_api import async_playwright
+
 from manman import clock
 from manman.v1 import (
     actions_pb2,
@@ -24,7 +26,6 @@ from manman.v1 import (
 from manman_devstack.browser import ensure as ensure_chromium
 from manman_ui import app
 from manman_ui.settings import Settings
-from playwright.async_api import async_playwright
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+
 from manman.v1.actions_pb2 import ActionDefinition, ActionInputField, ActionInputOption
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from conftest import ControlPlane, Watched
+
     from manman_ui.app import Running
 
 SAVE = ActionDefinition(action_id=1, name="save", label="Save <now>", group_name="World", button_style="success")

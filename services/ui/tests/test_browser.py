@@ -4,14 +4,16 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.async_api import expect
+
 from manman.v1.sessions_pb2 import Session
 from manman_devstack.eventually import eventually
-from playwright.async_api import expect
 
 if TYPE_CHECKING:
     from conftest import ControlPlane, Watched
-    from manman_ui.app import Running
     from playwright.async_api import Browser, Page, Route
+
+    from manman_ui.app import Running
 
 ATTACK = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 

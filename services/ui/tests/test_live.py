@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+
 from manman.v1.logs_pb2 import LogMessage
 from manman_devstack.eventually import eventually
 from manman_ui import console
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from conftest import ControlPlane
+
     from manman_ui.app import Running
 
 STREAM = {"accept": "text/html, text/event-stream"}

@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+
 from manman.v1.sessions_pb2 import Session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from conftest import ControlPlane
+
     from manman_ui.app import Running
 
 PAGES = {

@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from pydantic import SecretStr
+
 from manman.bus.connection import Connection, connect
 from manman.bus.publisher import Publisher
 from manman.settings import BusSettings
 from manman_devstack.onlooker import Onlooker
-from pydantic import SecretStr
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+
 from manman.background import running
 from manman.bus import topology
 from manman.bus.connection import Connection

@@ -5,6 +5,8 @@ import contextlib
 import uuid
 
 import pytest
+from pydantic import SecretStr
+
 from manman.background import running
 from manman.bus import topology
 from manman.bus.connection import Connection, connect
@@ -17,7 +19,6 @@ from manman.health import Health
 from manman.settings import BusSettings
 from manman_devstack.eventually import eventually
 from manman_devstack.rabbitmq import PrivateRabbitmq
-from pydantic import SecretStr
 
 SETTLED_S = 3.0
 """A quorum queue of this broker version does not survive a kill within its first second: a fault of the broker."""

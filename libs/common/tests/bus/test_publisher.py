@@ -2,6 +2,8 @@ import asyncio
 import uuid
 
 import pytest
+from pydantic import SecretStr
+
 from manman.bus import topology
 from manman.bus.connection import Connection, connect
 from manman.bus.publisher import Outgoing, Publisher, Unroutable
@@ -9,7 +11,6 @@ from manman.errors import Conflict, Unavailable
 from manman.health import Health
 from manman.settings import BusSettings
 from manman_devstack.onlooker import Onlooker
-from pydantic import SecretStr
 
 
 def outgoing(key: str, body: bytes = b"{}", *, mandatory: bool = False) -> Outgoing:

@@ -2,6 +2,7 @@ import contextlib
 import uuid
 
 import pytest
+
 from manman.bus import topology
 from manman.bus.connection import Connection
 from manman.bus.publisher import Outgoing, Publisher

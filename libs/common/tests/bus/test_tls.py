@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from manman.bus.connection import tls_context
 from manman.settings import BusSettings
 

@@ -8,6 +8,7 @@ import pytest
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor
+
 from manman.v1 import (
     access_control_pb2,
     api_pb2,

@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from manman.db.engine import connected
 from manman.db.unit_of_work import UnitOfWork
 from manman.settings import DatabaseSettings
-from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 

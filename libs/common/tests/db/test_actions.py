@@ -3,6 +3,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from manman.domain.actions import Definition, ExecutionStatus, Field, Option
 from manman.errors import AlreadyExists, NotFound
 

@@ -2,10 +2,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+
 from manman.db.models import Session
 from manman.domain.ports import PortBinding
 from manman.errors import AlreadyExists, Conflict, Exhausted, Invalid, ManManError, NotFound
-from sqlalchemy import text
 
 
 async def test_a_deployment_has_one_live_session(uow: Any, world: Any) -> None:

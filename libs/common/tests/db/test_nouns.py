@@ -2,6 +2,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from manman.db import transitions
 from manman.db.models import GameConfigFile
 from manman.db.servers import KEPT_CAPABILITIES

@@ -3,6 +3,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+
 from manman.db import transitions
 from manman.db.transitions import Change
 from manman.domain.sessions import Status

@@ -5,6 +5,9 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
 from manman.db.engine import connected, ping
 from manman.db.leadership import lead
 from manman.db.outbox import CHANNEL
@@ -12,8 +15,6 @@ from manman.db.unit_of_work import UnitOfWork
 from manman.errors import ManManError, Unavailable
 from manman.messages.external import HostEvent
 from manman.settings import DatabaseSettings
-from pydantic import SecretStr
-from sqlalchemy import text
 
 
 async def test_leaving_without_a_commit_changes_nothing(uow: Any) -> None:

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manman.domain.action_inputs import MAX_CHARACTERS, check_inputs, complaint, pattern_complaint
 from manman.domain.actions import Field, Option
 

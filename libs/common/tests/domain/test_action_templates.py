@@ -3,6 +3,7 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manman.domain.action_templates import MAX_CHARACTERS, Template
 from manman.errors import Invalid
 

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manman.domain.action_definitions import check_definition
 from manman.domain.action_inputs import complaint
 from manman.domain.actions import Definition, Field, GivenField, GivenOption, Option, give_options, render

@@ -1,4 +1,5 @@
 import pytest
+
 from manman.domain.configs import Volume, check_environment, check_files, check_image, check_stop, check_volume
 from manman.domain.rendering import FileTemplate
 

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from manman.domain.hosts import came_back, is_stale
 
 NOW = datetime(2026, 7, 18, 10, tzinfo=UTC)

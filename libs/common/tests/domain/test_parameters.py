@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manman.domain.parameters import Declared, check_declared, resolve
 from manman.domain.rendering import render_text
 from manman.errors import Invalid

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manman.domain.ports import PortBinding, PortRange, WantedPort, allocate, check, parse_ranges
 from manman.errors import Exhausted, Invalid
 

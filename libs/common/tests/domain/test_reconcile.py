@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manman.domain.reconcile import Finding, Listed, Missing, Move, Recorded, Zombie, reconcile
 from manman.domain.sessions import SessionView, Status, Verdict
 from manman.messages.health import RECOVERING

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manman.domain.rendering import FileTemplate, placeholders, render_config, render_text
 
 

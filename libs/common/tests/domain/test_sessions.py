@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manman.domain.sessions import (
     LIVE,
     REPORTABLE,

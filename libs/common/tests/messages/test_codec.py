@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manman.errors import Invalid
 from manman.messages.codec import MAX_BODY_BYTES, decode, encode
 from manman.messages.commands import GameConfig, SendInput, StartSession, StopSession, Volume

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from manman.messages import commands, external, health, logs, status
 from manman.messages.body import Body
 from manman.messages.codec import decode, encode

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import pytest
+
 from manman.messages import routing
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+
 from manman import errors
 from manman.rpc import access, audit
 from manman.rpc.chain import Chain

@@ -11,6 +11,7 @@ import pytest
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
 from manman import errors
 from manman.rpc import access, client
 from manman.rpc.chain import Chain, current_caller, current_request_id

@@ -10,10 +10,10 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, get_args
 
-from manman.settings import Fragment
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
+from manman.settings import Fragment
 from manman_devstack.home import REPOSITORY
 
 if TYPE_CHECKING:

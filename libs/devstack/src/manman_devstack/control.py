@@ -19,6 +19,7 @@ from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.rpc import status_pb2
+
 from manman.rpc import client
 from manman.rpc.errors import from_status
 from manman.v1 import api_pb2

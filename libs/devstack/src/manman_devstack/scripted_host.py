@@ -11,6 +11,8 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
+from pydantic import SecretStr
+
 from manman.bus import topology
 from manman.bus.connection import Connection, connect
 from manman.bus.publisher import Publisher
@@ -18,8 +20,6 @@ from manman.messages import routing
 from manman.messages.codec import encode
 from manman.messages.health import Heartbeat, SessionInventoryItem
 from manman.settings import BusSettings
-from pydantic import SecretStr
-
 from manman_devstack.control import Control
 
 

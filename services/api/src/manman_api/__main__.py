@@ -3,7 +3,6 @@
 import sys
 
 from manman import logs, service
-
 from manman_api import app, create_token
 from manman_api.settings import Settings
 

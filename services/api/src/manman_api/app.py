@@ -33,7 +33,6 @@ from manman.v1 import (
     wrapper_control_pb2,
     wrapper_control_pb2_grpc,
 )
-
 from manman_api import api_tokens, oidc, web
 from manman_api.journal import DatabaseJournal
 from manman_api.rpc.access_control import AccessControl
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
     from manman.bus.connection import Connection
     from manman.db.unit_of_work import Uow
     from manman.rpc.access import Caller, Verify
-
     from manman_api.settings import Settings
 
 

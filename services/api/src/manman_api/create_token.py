@@ -19,7 +19,6 @@ from manman.errors import ManManError
 from manman.rpc.access import ROLES
 from manman.rpc.audit import Entry
 from manman.settings import DatabaseSettings
-
 from manman_api.handlers import access
 from manman_api.journal import DatabaseJournal
 

@@ -12,6 +12,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import structlog
+
 from manman.background import running
 from manman.bus.streams import StoredLine, read_log
 from manman.domain.sessions import is_live

@@ -20,6 +20,7 @@ import structlog
 from joserfc import jws, jwt
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import JWKRegistry, Key
+
 from manman.errors import Unauthenticated, Unavailable
 from manman.rpc.access import ROLES, Caller
 from manman.v1.permissions_pb2 import ROLE_UNSPECIFIED

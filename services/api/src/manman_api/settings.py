@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field, field_validator, model_validator
+
 from manman.domain.ports import PortRange, parse_ranges
 from manman.errors import Invalid
 from manman.settings import BusSettings, DatabaseSettings, RuntimeSettings
-from pydantic import Field, field_validator, model_validator
-
 from manman_api.oidc import read_roles
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import protovalidate
+
 from manman.errors import Problem
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from manman.background import running
 
+from manman.background import running
 from manman_api.rest import gateway
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from manman.db.models import GameConfig, Server, ServerGameConfig
 from manman.db.unit_of_work import UnitOfWork
 from manman.domain.ports import PortRange, WantedPort

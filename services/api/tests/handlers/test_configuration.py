@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+
 from manman.db.models import ParameterDefinition, StrategyParameterBinding
 from manman.domain.configs import Volume
 from manman.domain.parameters import Declared
@@ -13,7 +15,6 @@ from manman.messages.codec import decode
 from manman.messages.commands import File, StartSession
 from manman_api.handlers import configuration, deployments, patches, sessions, strategies, volumes
 from manman_api.handlers.patches import PatchValues
-from sqlalchemy import select
 
 
 async def strategy(world: Any, game_id: int, **values: Any) -> Any:

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+
 from manman.domain.deployments import Severity
 from manman.domain.hosts import Capabilities
 from manman.domain.parameters import Declared

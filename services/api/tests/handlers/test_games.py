@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+
 from manman.domain.configs import Volume
 from manman.domain.parameters import Declared
 from manman.domain.rendering import FileTemplate

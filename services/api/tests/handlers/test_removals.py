@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+
 from manman.db import transitions
 from manman.db.transitions import Change
 from manman.domain.sessions import Status

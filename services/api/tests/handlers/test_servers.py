@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from manman.domain.hosts import Capabilities
 from manman.domain.ports import PortRange
 from manman.errors import AlreadyExists, Conflict, Invalid, NotFound

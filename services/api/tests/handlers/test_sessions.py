@@ -3,6 +3,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+
 from manman.db import transitions
 from manman.db.transitions import Change
 from manman.domain.configs import Volume

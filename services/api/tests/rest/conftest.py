@@ -9,6 +9,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from google.protobuf.message import Message
+
 from manman import errors
 from manman.rpc.access import authenticate_by_mode
 from manman.rpc.chain import Chain, current_request_id

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from manman.rpc.access import authenticate_by_mode
 from manman.rpc.chain import Chain
 from manman.rpc.services import Service

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from manman import errors
 from manman.v1 import sessions_pb2
 from manman_api.rest.gateway import MAX_BODY_BYTES

@@ -4,10 +4,11 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from openapi_spec_validator import validate
+
 from manman.rpc.services import Service
 from manman_api.rest import docs, openapi
 from manman_api.rest.bindings import Table
-from openapi_spec_validator import validate
 
 
 @pytest.fixture

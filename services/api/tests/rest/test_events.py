@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+
 from manman import errors
 from manman_api.rest import events
 from manman_devstack.eventually import eventually

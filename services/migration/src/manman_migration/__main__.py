@@ -6,7 +6,6 @@ import argparse
 import sys
 
 from manman.service import read_settings
-
 from manman_migration import app
 from manman_migration.settings import Settings
 

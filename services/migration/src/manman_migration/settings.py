@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from manman.settings import DatabaseSettings
 from pydantic import Field
+
+from manman.settings import DatabaseSettings
 
 
 class Settings(DatabaseSettings):

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
+
 from manman.bus.connection import connect
 from manman.bus.consumer import consume_batches
 from manman.bus.publisher import Publisher
@@ -17,7 +18,6 @@ from manman.errors import Unavailable
 from manman.health import Health
 from manman.messages.routing import PROCESSOR_EVENT_KEYS
 from manman.periodic import run_periodically
-
 from manman_processor.dispatch import Dispatch
 from manman_processor.hearing import Hearing
 from manman_processor.relay import Relay
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from manman.bus.connection import Connection
     from manman.bus.consumer import Delivery
     from manman.db.unit_of_work import Uow
-
     from manman_processor.settings import Settings
 
 DRAIN_FIRST_S = 10.0

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 import structlog
+from prometheus_client import Counter
+
 from manman import clock
 from manman.errors import Invalid, ManManError, Problem, TimedOut, Unavailable
 from manman.messages.codec import decode
 from manman.messages.health import Heartbeat
 from manman.messages.routing import matches
 from manman.messages.status import HostReported, SessionReported
-from prometheus_client import Counter
-
 from manman_processor.handlers.hosts import heartbeat_received, host_reported
 from manman_processor.handlers.sessions import session_reported
 

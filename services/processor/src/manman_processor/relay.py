@@ -16,6 +16,8 @@ import math
 from typing import TYPE_CHECKING
 
 import structlog
+from prometheus_client import Counter, Gauge
+
 from manman import clock
 from manman.bus.connection import Backoff
 from manman.bus.publisher import Outgoing, Unroutable
@@ -24,8 +26,6 @@ from manman.db.leadership import lead
 from manman.db.outbox import CHANNEL
 from manman.errors import ManManError, NotFound, Unavailable
 from manman.messages.routing import COMMAND_START_PATTERN, EXTERNAL_EXCHANGE, matches
-from prometheus_client import Counter, Gauge
-
 from manman_processor.handlers.sessions import start_undeliverable
 
 if TYPE_CHECKING:

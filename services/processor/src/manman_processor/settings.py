@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from manman.messages.routing import PROCESSOR_EVENTS
-from manman.settings import BusSettings, DatabaseSettings, RuntimeSettings
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
+
+from manman.messages.routing import PROCESSOR_EVENTS
+from manman.settings import BusSettings, DatabaseSettings, RuntimeSettings
 
 COMPONENTS = ("events", "relay", "sweeps")
 

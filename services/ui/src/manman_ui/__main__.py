@@ -1,7 +1,6 @@
 """The web UI's process: `python -m manman_ui`."""
 
 from manman import logs, service
-
 from manman_ui import app
 from manman_ui.settings import Settings
 

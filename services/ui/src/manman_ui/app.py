@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from manman.health import Health
-from manman.rpc import client
 from starlette.staticfiles import StaticFiles
 
+from manman.health import Health
+from manman.rpc import client
 from manman_ui.api_client import ApiClient
 from manman_ui.live import Live
 from manman_ui.pages import actions, dashboard, deployments, games, hosts, probes, problems, session, sessions

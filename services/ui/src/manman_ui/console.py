@@ -16,16 +16,15 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 import structlog
+
 from manman.errors import ManManError, NotFound
 from manman.rpc.errors import RemoteFailure
-
 from manman_ui.reading import LIVE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from manman.v1.logs_pb2 import LogMessage
-
     from manman_ui.api_client import ApiClient
 
 MAX_WAITING_LINES = 1000

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
+
 from manman import clock
 from manman.errors import ManManError, NotFound
 from manman.rpc.errors import RemoteFailure
-
 from manman_ui.reading import Reading
 
 if TYPE_CHECKING:

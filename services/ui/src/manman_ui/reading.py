@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from manman.v1.server_game_configs_pb2 import ServerGameConfig
     from manman.v1.servers_pb2 import Server
     from manman.v1.sessions_pb2 import ListSessionsResponse, Session
-
     from manman_ui.api_client import ApiClient
 
 LIVE = ("pending", "starting", "running", "stopping")

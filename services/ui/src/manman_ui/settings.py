@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from manman.settings import RpcClientSettings, RuntimeSettings
 from pydantic import AliasChoices, Field
+
+from manman.settings import RpcClientSettings, RuntimeSettings
 
 
 class Settings(RuntimeSettings, RpcClientSettings):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
-from manman import clock
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from manman import clock
 from manman_ui import words
 from manman_ui.reading import Reading
 

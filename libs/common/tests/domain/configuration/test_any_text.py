@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from manman.domain.configuration.overlays import overlay
 from manman.domain.configuration.strategies import FORMATS, TYPES, Options, Unreadable
 

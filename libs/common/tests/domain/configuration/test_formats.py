@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from manman.domain.configuration import env_vars
 from manman.domain.configuration.overlays import overlay
 from manman.domain.configuration.strategies import Options, Unreadable

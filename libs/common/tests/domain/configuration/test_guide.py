@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from manman.domain.configuration.layering import Configuration, render
 from manman.domain.configuration.overlays import check_base, check_patch
 from manman.domain.configuration.strategies import LEVELS, TYPES, Patch, Strategy, check_format

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+
 from manman.domain.configuration.bindings import Binding
 from manman.domain.configuration.layering import Level, render
 from manman.domain.configuration.strategies import (

@@ -1,6 +1,7 @@
 """What may be saved as a strategy or a patch."""
 
 import pytest
+
 from manman.domain.configuration.overlays import check_base, check_patch
 from manman.domain.configuration.strategies import TYPES, check_format, check_place, check_size, check_strategy
 

@@ -10,8 +10,8 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from docker.errors import DockerException
-from manman.logs import configure
 
+from manman.logs import configure
 from manman_devstack import images, probes
 from manman_devstack.demo import catalogue
 from manman_devstack.demo.addresses import Addresses, read_addresses

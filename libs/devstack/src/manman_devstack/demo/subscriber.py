@@ -10,6 +10,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from pydantic import SecretStr
+
 from manman.background import running
 from manman.bus.connection import connect
 from manman.bus.consumer import consume
@@ -17,8 +19,6 @@ from manman.bus.topology import Queue, declare_queue
 from manman.errors import ManManError
 from manman.messages import routing
 from manman.settings import BusSettings
-from pydantic import SecretStr
-
 from manman_devstack.demo.failure import DemoError
 
 if TYPE_CHECKING:

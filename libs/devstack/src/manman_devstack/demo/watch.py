@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 import httpx2
-from manman.background import running
 
+from manman.background import running
 from manman_devstack.demo.failure import DemoError
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from manman.errors import Invalid, Problem
-
 from manman_api import api_tokens, paging
 
 if TYPE_CHECKING:
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
     from manman.db.models import ApiToken, AuditEntry
     from manman.db.unit_of_work import Uow
-
     from manman_api.paging import Page
 
 

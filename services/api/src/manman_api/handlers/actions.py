@@ -14,7 +14,6 @@ from manman.domain.action_inputs import MAX_CHARACTERS, check_inputs
 from manman.domain.actions import ExecutionStatus, render
 from manman.domain.sessions import Status
 from manman.errors import Conflict, Invalid, TimedOut, Unavailable
-
 from manman_api import paging
 from manman_api.handlers.sessions import MAX_INPUT_BYTES, write_input
 

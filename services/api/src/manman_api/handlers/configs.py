@@ -11,7 +11,6 @@ from manman.db.models import GameConfigFile
 from manman.domain.configs import check_environment, check_files, check_image, check_stop
 from manman.domain.parameters import check_declared
 from manman.errors import Conflict, Invalid
-
 from manman_api import masks
 from manman_api.handlers.removals import end_what_is_out_of_sight
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from manman.db.unit_of_work import Transaction, Uow
     from manman.domain.parameters import Declared
     from manman.domain.rendering import FileTemplate
-
     from manman_api.paging import Page
 
 LIMITS = ("memory_mb", "cpu_millicores", "pids_limit")

@@ -12,7 +12,6 @@ from manman.domain.configuration.layering import PREVIEW
 from manman.domain.configuration.strategies import Options, Patch, Strategy, place
 from manman.domain.configuration.targets import Source, apply, configure, levels_of
 from manman.errors import Conflict, Invalid
-
 from manman_api.handlers import start_command
 from manman_api.handlers.configs import declared
 

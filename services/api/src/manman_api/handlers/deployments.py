@@ -12,7 +12,6 @@ from manman.domain import deployments, parameters, ports
 from manman.domain.hosts import Capabilities, HostStatus
 from manman.domain.ports import PortBinding, PortRange, WantedPort
 from manman.errors import Conflict, NotFound
-
 from manman_api import masks
 from manman_api.handlers import configuration
 from manman_api.handlers.configs import declared
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from manman.db.models import GameConfig, GameConfigVolume, ServerCapability, ServerGameConfig
     from manman.db.unit_of_work import Transaction, Uow
     from manman.domain.deployments import Review
-
     from manman_api.paging import Page
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from manman.errors import Conflict
-
 from manman_api import masks
 from manman_api.handlers.removals import end_what_is_out_of_sight
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
     from manman.db.models import Game
     from manman.db.unit_of_work import Uow
-
     from manman_api.paging import Page
 
 

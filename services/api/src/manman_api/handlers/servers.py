@@ -9,7 +9,6 @@ from manman.db import transitions
 from manman.domain.hosts import HostStatus, came_back
 from manman.domain.ports import PortRange
 from manman.errors import Conflict, NotFound
-
 from manman_api import masks
 from manman_api.handlers.removals import end_what_is_out_of_sight
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from manman.db.models import Server, ServerCapability
     from manman.db.unit_of_work import Transaction, Uow
     from manman.domain.hosts import Capabilities
-
     from manman_api.paging import Page
 
 

@@ -18,7 +18,6 @@ from manman.domain.sessions import TERMINAL, Report, Status, Verdict, judge
 from manman.errors import Conflict, Invalid, Problem
 from manman.messages import commands, routing
 from manman.messages.codec import encode
-
 from manman_api.handlers import configuration, start_command
 from manman_api.handlers.configs import declared
 from manman_api.handlers.configuration import Occasion
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from manman.bus.requests import Requests
     from manman.db.models import Server, Session
     from manman.db.unit_of_work import Transaction, Uow
-
     from manman_api.paging import Page
 
 MAX_INPUT_BYTES = 64 * 1024

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from manman.domain.configuration.overlays import check_base, check_patch
 from manman.domain.configuration.strategies import check_format, check_size, check_strategy
 from manman.errors import Conflict, Invalid
-
 from manman_api import masks
 
 if TYPE_CHECKING:

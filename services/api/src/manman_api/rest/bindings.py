@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from google.api.http_pb2 import HttpRule
     from google.protobuf.descriptor import MethodDescriptor
+
     from manman.rpc.services import Service
 
 WHOLE_BODY = "*"

@@ -16,9 +16,9 @@ import json
 from typing import TYPE_CHECKING
 
 import structlog
+
 from manman.rpc.chain import REQUEST_ID_KEY
 from manman.rpc.errors import CallFailed
-
 from manman_api.rest.replies import failure, failure_body
 from manman_api.rest.transcode import to_json
 

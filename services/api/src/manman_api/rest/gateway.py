@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from google.rpc import code_pb2
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
+
 from manman.rpc.chain import REQUEST_ID_KEY, request_id_of
 from manman.rpc.errors import CallFailed, to_failure
 from manman.rpc.server import MAX_MESSAGE_BYTES
 from manman.rpc.services import type_of
-from starlette.responses import RedirectResponse
-from starlette.routing import Route
-
 from manman_api.rest import docs, openapi
 from manman_api.rest.bindings import Table
 from manman_api.rest.events import NUMBER_FIELD, EventStream
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
     from google.protobuf.message import Message
-    from manman.rpc.chain import Chain
-    from manman.rpc.services import Service
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from manman.rpc.chain import Chain
+    from manman.rpc.services import Service
     from manman_api.rest.bindings import Binding, Match
 
 PREFIX = "/v1"

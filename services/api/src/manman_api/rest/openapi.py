@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from manman.rpc.access import required_role
 from manman.v1.comments import COMMENTS
 from manman.v1.permissions_pb2 import Role
-
 from manman_api.rest.bindings import WHOLE_BODY
 from manman_api.rest.replies import JSON_TYPE, JsonResponse
 from manman_api.rest.schemas import Schemas, as_input

@@ -10,10 +10,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from google.rpc import code_pb2, status_pb2
-from manman.rpc.chain import REQUEST_ID_KEY
-from manman.rpc.errors import RETRY_AFTER_S, code_name
 from starlette.responses import Response
 
+from manman.rpc.chain import REQUEST_ID_KEY
+from manman.rpc.errors import RETRY_AFTER_S, code_name
 from manman_api.rest.transcode import to_json
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from buf.validate import validate_pb2
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+
+from buf.validate import validate_pb2
 from manman.rpc.services import type_of
 from manman.v1.comments import COMMENTS
-
 from manman_api.validation import request_rules
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
+
     from manman.errors import Problem
 
 Schema = dict[str, Any]

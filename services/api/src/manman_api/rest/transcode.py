@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
-from manman.errors import Invalid, Problem
 
+from manman.errors import Invalid, Problem
 from manman_api.rest.bindings import WHOLE_BODY
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from manman.v1 import access_control_pb2 as pb
 from manman.v1.access_control_pb2_grpc import AccessControlServicer
-
 from manman_api import paging
 from manman_api.handlers import access
 from manman_api.rpc.parts import Servicer

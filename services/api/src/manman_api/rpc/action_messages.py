@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from manman.domain.actions import Definition, Field, GivenField, GivenOption, Option, give_options
 from manman.v1 import actions_pb2 as pb
-
 from manman_api.rpc.present import seconds
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from manman.rpc.chain import current_caller
 from manman.v1 import actions_pb2 as pb
-
 from manman_api.handlers import actions
 from manman_api.rpc import action_messages as messages
 from manman_api.rpc.parts import Servicer

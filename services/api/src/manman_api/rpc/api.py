@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from manman.v1.api_pb2_grpc import ManManAPIServicer
-
 from manman_api.rpc.actions import ActionsRpc
 from manman_api.rpc.configs import ConfigsRpc
 from manman_api.rpc.configuration import ConfigurationRpc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from manman.v1 import game_configs_pb2 as pb
-
 from manman_api import paging
 from manman_api.handlers import configs
 from manman_api.rpc import present, unpack

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from manman.v1 import configuration_pb2 as pb
-
 from manman_api.handlers import configuration, patches, strategies
 from manman_api.handlers.patches import PatchValues
 from manman_api.handlers.strategies import StrategyValues

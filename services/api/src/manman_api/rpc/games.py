@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from manman.v1 import games_pb2 as pb
-
 from manman_api import paging
 from manman_api.handlers import games
 from manman_api.rpc import present, unpack

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from manman.v1 import logs_pb2 as pb
 from manman.v1.log_processor_pb2_grpc import LogProcessorServicer
-
 from manman_api.logs import follow_log
 from manman_api.rpc.parts import Servicer
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from manman.db.models import Game, GameConfig, GameConfigVolume, ServerCapability, ServerGameConfig
     from manman.domain.deployments import Review
-
     from manman_api.handlers.servers import Host
     from manman_api.handlers.sessions import Run
 

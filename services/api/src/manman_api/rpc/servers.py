@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from google.protobuf.unknown_fields import UnknownFieldSet
-from manman.v1 import servers_pb2 as pb
 
+from manman.v1 import servers_pb2 as pb
 from manman_api import paging
 from manman_api.handlers import servers
 from manman_api.rpc import present, unpack

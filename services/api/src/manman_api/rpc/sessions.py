@@ -5,7 +5,6 @@ from __future__ import annotations
 from manman.errors import Invalid, Problem
 from manman.rpc.chain import current_caller
 from manman.v1 import sessions_pb2 as pb
-
 from manman_api import paging
 from manman_api.handlers import sessions
 from manman_api.rpc import present, unpack

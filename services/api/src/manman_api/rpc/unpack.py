@@ -10,7 +10,6 @@ from manman.domain.hosts import Capabilities
 from manman.domain.parameters import Declared
 from manman.domain.ports import PortRange, WantedPort
 from manman.domain.rendering import FileTemplate
-
 from manman_api.handlers.configs import ConfigValues
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from manman.v1 import volumes_pb2 as pb
-
 from manman_api.handlers import volumes
 from manman_api.rpc import present, unpack
 from manman_api.rpc.parts import Servicer

@@ -9,6 +9,8 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import structlog
+from prometheus_client import Counter
+
 from manman.db import transitions
 from manman.db.sessions import view
 from manman.db.transitions import Change, announce_host
@@ -17,8 +19,6 @@ from manman.domain.reconcile import Listed, Missing, Move, Recorded, Zombie, rec
 from manman.domain.sessions import HOST_OFFLINE, LIVE, Status, Verdict
 from manman.errors import Invalid, Problem
 from manman.messages.health import MAX_INVENTORY
-from prometheus_client import Counter
-
 from manman_processor.handlers.sessions import has_other_live, stop_by_force
 
 if TYPE_CHECKING:

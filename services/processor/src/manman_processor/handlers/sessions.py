@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
+from prometheus_client import Counter
+
 from manman.db import transitions
 from manman.db.sessions import view
 from manman.db.transitions import Change
@@ -16,7 +18,6 @@ from manman.domain.sessions import Report, Status, Verdict, judge
 from manman.errors import Conflict
 from manman.messages.commands import StopSession
 from manman.messages.routing import command_stop
-from prometheus_client import Counter
 
 if TYPE_CHECKING:
     from manman.db.models import Session

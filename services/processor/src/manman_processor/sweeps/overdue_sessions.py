@@ -22,7 +22,6 @@ from manman.db import transitions
 from manman.db.transitions import Change
 from manman.domain.hosts import HostStatus
 from manman.domain.sessions import Status
-
 from manman_processor.handlers.sessions import stop_by_force
 
 if TYPE_CHECKING:

@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
-from manman import clock
-from manman.errors import NotFound
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it at run time
 from starlette.responses import Response  # noqa: TC002 - FastAPI reads it at run time
 
+from manman import clock
+from manman.errors import NotFound
 from manman_ui.reading import Reading
 from manman_ui.web import go_to
 
 if TYPE_CHECKING:
-    from manman.v1.actions_pb2 import ActionDefinition
     from starlette.datastructures import FormData
 
+    from manman.v1.actions_pb2 import ActionDefinition
     from manman_ui.web import Web
 
 INPUT_PREFIX = "input."

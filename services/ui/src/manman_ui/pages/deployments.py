@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
-from manman import clock
-from manman.errors import Conflict, Invalid
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it at run time
 from starlette.responses import Response  # noqa: TC002 - FastAPI reads it at run time
 
+from manman import clock
+from manman.errors import Conflict, Invalid
 from manman_ui.reading import Reading
 from manman_ui.web import Page, go_to
 

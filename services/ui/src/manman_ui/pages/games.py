@@ -6,10 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
-from manman.errors import NotFound
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it at run time
 from starlette.responses import Response  # noqa: TC002 - FastAPI reads it at run time
 
+from manman.errors import NotFound
 from manman_ui.web import Page
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 from fastapi.exceptions import RequestValidationError
-from manman import errors
-from manman.rpc.errors import RemoteFailure
 from starlette.exceptions import HTTPException
 
+from manman import errors
+from manman.rpc.errors import RemoteFailure
 from manman_ui.security import SAFE_METHODS
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Form, Query
-from manman import errors
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it at run time
 from starlette.responses import PlainTextResponse, Response
 
+from manman import errors
 from manman_ui import console, words
 from manman_ui.pages import actions
 from manman_ui.web import Page, go_to
