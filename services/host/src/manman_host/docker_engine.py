@@ -139,10 +139,15 @@ class DockerEngine:
     async def _pull(self, image: str, progress: Callable[[str], None]) -> None:
         loop = asyncio.get_running_loop()
         repository, tag = parse_repository_tag(image)
+        given_up = threading.Event()
 
         def pull() -> None:
             told = ""
             for event in self._client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+                if (
+                    given_up.is_set()
+                ):  # hanging up ends the pull; else it would hold a thread, and the end of this process
+                    return
                 if "error" in event:
                     raise APIError(str(event["error"]))
                 status = str(event.get("status", ""))
@@ -150,7 +155,10 @@ class DockerEngine:
                     told = status
                     loop.call_soon_threadsafe(progress, status.removeprefix("Status: "))
 
-        await self._call(pull)
+        try:
+            await self._call(pull)
+        finally:
+            given_up.set()
 
     async def image_owner(self, image: str) -> Owner | None:
         """Return the user and group that the image runs as; None when they cannot be told. (0, 0) is root."""
