@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import docker
 import pytest
+
 from manman.bus import topology
 from manman.bus.connection import Connection, connect
 from manman.bus.consumer import Delivery, consume

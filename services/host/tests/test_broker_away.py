@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from manman_devstack.eventually import eventually
 
 if TYPE_CHECKING:
     from conftest import World
+
     from manman_devstack.rabbitmq import PrivateRabbitmq
 
 COUNT = "i=0; while read go; do for n in $(seq 1 $go); do i=$((i+1)); echo line $i; done; [ $go = 7 ] && exit 7; done"

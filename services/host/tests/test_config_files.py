@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from manman.errors import Conflict
 from manman_host.config_files import make_folder, merged, read_file, write_file
 

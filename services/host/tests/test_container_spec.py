@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from manman.errors import Invalid
 from manman.messages.commands import File, GameConfig, PortBinding, Resources, ServerGameConfig, StartSession, Volume
 from manman_host.container_spec import PlannedFile, SessionPlan, plan_session

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import docker
 import pytest
+
 from manman import clock
 from manman.bus.publisher import Publisher
 from manman.messages.commands import File, Volume

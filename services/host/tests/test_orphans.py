@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+
 from manman.bus.publisher import Publisher
 from manman.errors import Unavailable
 from manman_host.announcer import Announcer

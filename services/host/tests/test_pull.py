@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from manman_host.docker_engine import DockerEngine, ImageUnavailableError
 
 STATUS = b'{"status":"Downloading"}\r\n'

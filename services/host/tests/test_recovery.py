@@ -9,6 +9,7 @@ from manman_devstack.eventually import eventually
 
 if TYPE_CHECKING:
     from conftest import HostProcess, World
+
     from manman.messages.health import Heartbeat
 
 COUNT = "i=0; while read go; do for n in $(seq 1 $go); do i=$((i+1)); echo line $i; done; done"

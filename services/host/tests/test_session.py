@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+
 from manman.messages import routing
 from manman.messages.commands import File, PortBinding, Resources, ServerGameConfig, Volume
 from manman_devstack.eventually import eventually

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
+
 from manman.settings import explain
 from manman_host.settings import Settings
-from pydantic import ValidationError
 
 
 def test_port_ranges_are_read_with_and_without_protocol() -> None:

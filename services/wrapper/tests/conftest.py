@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import docker
 import pytest
+
 from manman_devstack import debian_base, images
 from manman_wrapper.docker_http import DockerHttp
 from manman_wrapper.log_reader import Limits

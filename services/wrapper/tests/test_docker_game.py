@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from manman.errors import Conflict
 from manman_wrapper.docker_game import DockerGame
 from manman_wrapper.log_reader import Limits
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import docker
+
     from manman_wrapper.docker_http import DockerHttp
     from manman_wrapper.output import Line
 

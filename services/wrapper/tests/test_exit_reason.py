@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from manman_wrapper.exit_reason import explain_exit, explain_refused_start
 
 

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from manman.errors import Conflict
 from manman_wrapper.container import wait_for_exit
 from manman_wrapper.docker_game import DockerGame
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import docker
+
     from manman_wrapper.log_reader import Limits
 
 ECHO = 'echo ready; while read line; do echo got $line; [ "$line" = quit ] && exit 0; done'

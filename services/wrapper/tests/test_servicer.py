@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+
 from manman.v1 import sessions_pb2, values_pb2, wrapper_control_pb2_grpc
 from manman.v1 import wrapper_control_pb2 as pb
 

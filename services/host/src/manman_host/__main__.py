@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from manman import logs, service
-
 from manman_host import app
 from manman_host.settings import Settings
 

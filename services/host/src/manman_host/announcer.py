@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import structlog
+
 from manman import clock
 from manman.bus.connection import Backoff
 from manman.errors import Unavailable
@@ -22,7 +23,6 @@ from manman.messages.status import HostReported, SessionReported
 
 if TYPE_CHECKING:
     from manman.bus.publisher import Publisher
-
     from manman_host.identity import Identity
 
 MAX_WAITING = 10_000

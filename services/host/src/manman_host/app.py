@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
+
 from manman import logs
 from manman.bus import topology
 from manman.bus.connection import Backoff, connect
@@ -24,7 +25,6 @@ from manman.errors import ManManError, Unavailable
 from manman.health import Health
 from manman.periodic import run_periodically
 from manman.rpc.client import channel_to_api
-
 from manman_host import capabilities, heartbeat
 from manman_host.announcer import Announcer
 from manman_host.container_spec import base_labels
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import grpc
-    from manman.messages.health import Capabilities
 
+    from manman.messages.health import Capabilities
     from manman_host.identity import Identity
     from manman_host.settings import Settings
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from manman.errors import Invalid, Problem
 from manman.v1 import values_pb2
 from manman.v1 import wrapper_control_pb2 as pb
-
 from manman_host.config_files import MERGES
 from manman_host.session_folder import sgc_folder_name
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from manman.messages.commands import File, StartSession, Volume
-
     from manman_host.identity import Identity
 
 BIND, NAMED = "bind", "named"

@@ -19,8 +19,9 @@ import structlog
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount
 from docker.utils import parse_repository_tag
-from manman.errors import Conflict, Unavailable
 from requests.exceptions import RequestException
+
+from manman.errors import Conflict, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

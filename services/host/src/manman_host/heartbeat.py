@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
+
 from manman.errors import ManManError
 from manman.messages import routing
 from manman.messages.codec import encode
 from manman.messages.health import MAX_INVENTORY, Capabilities, Heartbeat, SessionInventoryItem, SessionStats
-
 from manman_host.capabilities import AGENT, FEATURES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from manman.bus.publisher import Publisher
-
     from manman_host.identity import Identity
 
 CAPABILITIES_INTERVAL_S = 60.0

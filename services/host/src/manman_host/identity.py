@@ -11,20 +11,20 @@ from uuid import UUID, uuid4
 
 import msgspec
 import structlog
+
 from manman.bus.connection import Backoff
 from manman.errors import ManManError, PermissionDenied, Unauthenticated
 from manman.rpc.client import call
 from manman.rpc.errors import RemoteFailure
 from manman.v1 import api_pb2_grpc, servers_pb2
-
 from manman_host.session_folder import replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import grpc
-    from manman.health import Component
 
+    from manman.health import Component
     from manman_host.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
+
 from manman import clock
 from manman.bus import topology
 from manman.bus.connection import Backoff
@@ -23,13 +24,11 @@ from manman.errors import Invalid, ManManError, NotFound, Unavailable
 from manman.messages import routing
 from manman.messages.codec import decode, encode
 from manman.messages.logs import LogLine
-
 from manman_host.session_folder import LogPosition, SessionFolder
 
 if TYPE_CHECKING:
     from manman.bus.connection import Connection
     from manman.v1 import wrapper_control_pb2 as pb
-
     from manman_host.wrapper_client import WrapperClient
 
 MAX_WAITING = 1000

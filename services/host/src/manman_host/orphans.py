@@ -12,11 +12,11 @@ import functools
 from typing import TYPE_CHECKING
 
 import structlog
+
 from manman.domain.sessions import is_live
 from manman.errors import NotFound
 from manman.rpc.client import call
 from manman.v1 import api_pb2_grpc, sessions_pb2
-
 from manman_host.container_spec import base_labels
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
-from manman.errors import Invalid
 
+from manman.errors import Invalid
 from manman_host.container_spec import base_labels
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
+
 from manman.messages.commands import StartSession
 
 if TYPE_CHECKING:

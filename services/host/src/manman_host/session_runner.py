@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
+
 from manman import logs
 from manman.bus.connection import Backoff
 from manman.errors import Conflict, ManManError, TimedOut, Unavailable
 from manman.messages.health import RECOVERING, SessionInventoryItem
 from manman.messages.status import SessionReported
 from manman.rpc.errors import RemoteFailure
-
 from manman_host.container_spec import base_labels
 from manman_host.session_start import Parts, Preparation, StartFailed, StoppedMeanwhile
 from manman_host.stop_wish import StopWish
@@ -29,7 +29,6 @@ from manman_host.wrapper_client import WrapperClient
 
 if TYPE_CHECKING:
     from manman.v1 import wrapper_control_pb2 as pb
-
     from manman_host.container_spec import SessionPlan
     from manman_host.docker_engine import Found
     from manman_host.log_shipper import LogShipper

@@ -14,8 +14,8 @@ import time
 from typing import TYPE_CHECKING
 
 import structlog
-from manman.errors import Conflict, Invalid, ManManError, TimedOut, Unavailable
 
+from manman.errors import Conflict, Invalid, ManManError, TimedOut, Unavailable
 from manman_host import config_files
 from manman_host.container_spec import BIND, base_labels
 from manman_host.docker_engine import ENGINE_SOCKET, SESSION_MOUNT, DockerEngine, ImageUnavailableError, WrapperSpec
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from manman.messages.commands import StartSession
-
     from manman_host.announcer import Announcer
     from manman_host.container_spec import PlannedFile, SessionPlan
     from manman_host.identity import Identity

@@ -7,9 +7,9 @@ import socket
 from pathlib import Path
 from typing import Literal
 
-from manman.settings import BusSettings, RpcClientSettings, RuntimeSettings
 from pydantic import Field, field_validator, model_validator
 
+from manman.settings import BusSettings, RpcClientSettings, RuntimeSettings
 from manman_host.session_folder import socket_path_problem
 
 PORT_RANGE = re.compile(r"(\d{1,5})-(\d{1,5})(?:/(tcp|udp))?", re.IGNORECASE)

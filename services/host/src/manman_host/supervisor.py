@@ -14,13 +14,13 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import structlog
+
 from manman import clock
 from manman.errors import Invalid, NotFound, Problem
 from manman.messages import routing
 from manman.messages.codec import decode
 from manman.messages.commands import KillSession, SendInput, StartSession, StopSession
 from manman.messages.status import SessionReported
-
 from manman_host.container_spec import plan_session
 from manman_host.log_shipper import LogShipper
 from manman_host.session_folder import Plan
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from manman.bus.consumer import Delivery
     from manman.bus.publisher import Publisher
     from manman.messages.health import SessionInventoryItem
-
     from manman_host.session_start import Parts
 
 MAX_REMEMBERED = 1000

@@ -12,7 +12,6 @@ from manman.rpc.chain import Chain
 from manman.rpc.server import serve
 from manman.rpc.services import Service
 from manman.v1 import wrapper_control_pb2
-
 from manman_wrapper.docker_game import DockerGame
 from manman_wrapper.docker_http import DockerHttp
 from manman_wrapper.log_reader import Limits

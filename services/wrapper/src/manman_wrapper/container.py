@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import structlog
-from manman.errors import Conflict
 
+from manman.errors import Conflict
 from manman_wrapper.docker_http import DockerHttp, EngineAwayError, EngineError
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import msgspec
 import structlog
+
 from manman import clock
 from manman.errors import Conflict, ManManError, Unavailable
-
 from manman_wrapper.container import (
     CREATED,
     ENGINE_RETRY_S,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from manman.errors import Conflict, Invalid, NotFound, Problem
 from manman.v1 import sessions_pb2, wrapper_control_pb2_grpc
 from manman.v1 import wrapper_control_pb2 as pb
-
 from manman_wrapper.container_request import build_request
 from manman_wrapper.state import RUNNING, STOPPING
 

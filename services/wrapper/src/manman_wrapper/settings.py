@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from manman.settings import Fragment
 from pydantic import Field, SecretStr
+
+from manman.settings import Fragment
 
 
 class Settings(Fragment):
