@@ -1,11 +1,15 @@
 """A private Docker engine never harms another one, and takes addresses that nobody has."""
 
 import ipaddress
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from manman_devstack import firewall, private_engine
+from manman_devstack.home import Home
 from manman_devstack.private_engine import Network
 
 _NETWORK = Network("mmd000001", "172.30.100.1/24", "10.201.0.0/16")
@@ -75,3 +79,13 @@ def test_two_checkouts_never_share_a_bridge() -> None:
     names = {private_engine.choose_network(seed, [], beside_another=True).bridge for seed in ("/a", "/b")}
     assert len(names) == 2
     assert all(len(name) <= 15 for name in names)
+
+
+def test_an_engine_that_ended_and_was_not_collected_is_no_other_engine(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    before = private_engine.another_engine_runs(home)
+    program = tmp_path / "dockerd"
+    shutil.copy("/bin/true", program)
+    with subprocess.Popen([program]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays listed
+        assert private_engine.another_engine_runs(home) == before

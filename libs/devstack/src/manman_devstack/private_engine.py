@@ -122,8 +122,10 @@ def choose_network(seed: str, taken: Iterable[str], *, beside_another: bool) -> 
 def another_engine_runs(home: Home) -> bool:
     """Return whether an engine that is not ours runs on this machine, or left its bridge."""
     own = f"--data-root {home.path / NAME} "
-    for process in psutil.process_iter(["name", "cmdline"]):
-        if process.info["name"] == "dockerd" and own not in " ".join(process.info["cmdline"] or []):
+    for process in psutil.process_iter(["name", "cmdline", "status"]):
+        # Where nobody collects ended processes, an engine of ours that ended is still listed.
+        ended = process.info["status"] == psutil.STATUS_ZOMBIE
+        if process.info["name"] == "dockerd" and not ended and own not in " ".join(process.info["cmdline"] or []):
             return True
     return Path("/sys/class/net/docker0").exists()
 
