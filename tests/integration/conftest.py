@@ -25,7 +25,7 @@ FAST = {
 
 
 @pytest.fixture(scope="session")
-async def platform() -> AsyncIterator[Platform]:
+async def platform(docker_host: str) -> AsyncIterator[Platform]:  # noqa: ARG001 - the engine must outlive it
     async with Platform(settings=FAST) as started:
         yield started
 

@@ -4,6 +4,7 @@ Everything goes by process id plus start time, never by name, so that nothing is
 here. A daemon knows nothing about what it runs: readiness is asked by the part that owns it.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -19,6 +20,13 @@ from manman_devstack.home import Home, started_at
 
 # Kept so that a child which ended can be reaped, and is not reported when Python exits before it.
 _children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@atexit.register
+def _let_go() -> None:
+    """Leave the children that run to themselves: they outlive us on purpose, and Python need not warn of it."""
+    for child in _children.values():
+        child.returncode = child.poll() or 0
 
 
 class NotReadyError(RuntimeError):

@@ -6,7 +6,6 @@ across restarts, and clients must not send the newer checksums (see `client`).
 
 import secrets
 import shutil
-import signal
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from manman_devstack.daemons import Daemon
 from manman_devstack.home import Home
 from manman_devstack.postgres import ProgramMissingError
+from manman_devstack.private_server import PrivateServer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,7 +50,7 @@ class ObjectStore:
 
 
 @dataclass(frozen=True)
-class PrivateObjectStore:
+class PrivateObjectStore(PrivateServer):
     """One S3 server of ours."""
 
     home: Home
@@ -70,23 +70,6 @@ class PrivateObjectStore:
     def stop(self) -> None:
         """End it in order."""
         self.daemon.stop()
-
-    def kill(self) -> None:
-        """End it at once."""
-        self.daemon.kill()
-
-    def restart(self) -> None:
-        """Stop and start on the same port."""
-        self.stop()
-        self.start()
-
-    def freeze(self) -> None:
-        """Let it hang: connections stay open and nothing answers."""
-        self.daemon.send(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """End `freeze`."""
-        self.daemon.send(signal.SIGCONT)
 
     def is_ready(self) -> bool:
         """Return whether it answers a signed request."""

@@ -27,6 +27,9 @@ from manman_devstack.postgres import PrivatePostgres
 from manman_devstack.rabbitmq import PrivateRabbitmq
 from manman_devstack.stack import Infrastructure
 
+# Notes that tests started the private engine; several runs may share it, and the last one ends it.
+_TESTS_ENGINE = "engine-of-tests"
+
 
 @dataclass(frozen=True)
 class Database:
@@ -111,11 +114,11 @@ def own_run_home() -> Home:
     return home
 
 
-def docker(home: Home) -> str:
-    """Return the address of a Docker engine that answers; one that had to be started ends with the run of that home."""
+def docker() -> str:
+    """Return the address of a Docker engine that answers; one started for this ends with the last run of tests."""
     engine = docker_engine.ensure()
     if engine.started:
-        home.write_note("engine", {"address": engine.address})
+        homes.main_home().write_note(_TESTS_ENGINE, {"address": engine.address})
     return engine.address
 
 
@@ -129,7 +132,7 @@ def fresh(home: Home) -> Iterator[Infrastructure]:
         vhosts.fresh_vhost(broker.url, broker.management_url) as amqp_url,
         object_stores.fresh_bucket(object_store(home)) as store,
     ):
-        yield Infrastructure(database_url, amqp_url, store, docker(home))
+        yield Infrastructure(database_url, amqp_url, store, docker())
 
 
 def end_abandoned_runs() -> None:
@@ -150,10 +153,11 @@ def end_run(home: Home) -> None:
         if link.is_symlink():
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(link.resolve(), ignore_errors=True)
-    started_engine = home.read_note("engine") is not None
     home.remove()
-    if started_engine and not (homes.main_home().path / "stack.env").exists() and not tests_run():
-        docker_engine.end_private(homes.main_home())
+    main = homes.main_home()
+    if main.read_note(_TESTS_ENGINE) is not None and not (main.path / "stack.env").exists() and not tests_run():
+        main.remove_note(_TESTS_ENGINE)
+        docker_engine.end_private(main)
 
 
 def tests_run() -> bool:

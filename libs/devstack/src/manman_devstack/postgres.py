@@ -17,6 +17,7 @@ import psycopg
 
 from manman_devstack.daemons import Daemon
 from manman_devstack.home import Home
+from manman_devstack.private_server import PrivateServer
 
 NAME = "postgres"
 
@@ -34,7 +35,7 @@ class ProgramMissingError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class PrivatePostgres:
+class PrivatePostgres(PrivateServer):
     """One server of ours."""
 
     home: Home
@@ -54,23 +55,6 @@ class PrivatePostgres:
     def stop(self) -> None:
         """End it in order: sessions are cut, everything is on disk."""
         self.daemon.stop(signal.SIGINT)
-
-    def kill(self) -> None:
-        """End all its processes at once, as a power cut would."""
-        self.daemon.kill()
-
-    def restart(self) -> None:
-        """Stop and start on the same port."""
-        self.stop()
-        self.start()
-
-    def freeze(self) -> None:
-        """Let it hang: connections stay open and nothing answers."""
-        self.daemon.send(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """End `freeze`."""
-        self.daemon.send(signal.SIGCONT)
 
     def is_ready(self) -> bool:
         """Return whether it answers a query."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from manman_devstack.daemons import Daemon
 from manman_devstack.home import Home
 from manman_devstack.postgres import ProgramMissingError
+from manman_devstack.private_server import PrivateServer
 
 NAME = "rabbitmq"
 
@@ -22,7 +23,7 @@ _PLUGINS = ("management", "consistent_hash_exchange", "stream", "prometheus")
 
 
 @dataclass(frozen=True)
-class PrivateRabbitmq:
+class PrivateRabbitmq(PrivateServer):
     """One broker of ours, with its port mapper (epmd)."""
 
     home: Home
@@ -51,23 +52,6 @@ class PrivateRabbitmq:
         """End it in order (about six seconds), and its port mapper."""
         self.daemon.stop(signal.SIGTERM, 30.0)
         self.mapper.stop()
-
-    def kill(self) -> None:
-        """End the broker at once, as a power cut would."""
-        self.daemon.kill()
-
-    def restart(self) -> None:
-        """Stop and start on the same ports."""
-        self.stop()
-        self.start()
-
-    def freeze(self) -> None:
-        """Let it hang: connections stay open and nothing answers."""
-        self.daemon.send(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """End `freeze`."""
-        self.daemon.send(signal.SIGCONT)
 
     def is_ready(self) -> bool:
         """Return whether its AMQP and management ports answer."""
