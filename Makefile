@@ -58,7 +58,7 @@ check: setup ## Format, lint, types, import rules, architecture
 
 test: setup ## Every test, on the real Postgres, RabbitMQ, object store and Docker engine
 	@$(RUN) manman_devstack prepare
-	@.venv/bin/pytest -q --durations=15
+	@.venv/bin/pytest -q --numprocesses 2 --dist loadfile --durations=15
 
 test-fast: setup ## Only what needs no service: the domain and the messages
 	@.venv/bin/pytest -q libs/common/tests/domain libs/common/tests/messages
