@@ -3,6 +3,7 @@
 import aio_pika
 import pytest
 
+from manman_devstack.onlooker import amqp
 from manman_devstack.rabbitmq import PrivateRabbitmq
 
 _QUEUE = "mark"
@@ -10,7 +11,7 @@ _QUEUE = "mark"
 
 @pytest.mark.timeout(180)
 async def test_confirmed_messages_survive_a_kill_and_a_restart(private_rabbitmq: PrivateRabbitmq) -> None:
-    async with await aio_pika.connect(private_rabbitmq.url) as connection:
+    async with amqp(private_rabbitmq.url) as connection:
         channel = await connection.channel(publisher_confirms=True)
         queue = await channel.declare_queue(_QUEUE, durable=True)
         for number in range(100):
@@ -26,7 +27,7 @@ async def test_confirmed_messages_survive_a_kill_and_a_restart(private_rabbitmq:
 
 
 async def _count(url: str) -> int:
-    async with await aio_pika.connect(url) as connection:
+    async with amqp(url) as connection:
         channel = await connection.channel()
         queue = await channel.declare_queue(_QUEUE, durable=True, passive=True)
         return queue.declaration_result.message_count or 0

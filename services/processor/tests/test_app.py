@@ -25,6 +25,7 @@ from manman.messages.health import Heartbeat
 from manman.messages.routing import PROCESSOR_EVENT_KEYS, PROCESSOR_EVENTS, dead_letter_queue
 from manman.messages.status import SessionReported
 from manman_devstack.eventually import eventually
+from manman_devstack.onlooker import amqp
 from manman_processor import app
 from manman_processor.dispatch import Dispatch
 from manman_processor.settings import Settings
@@ -80,7 +81,7 @@ class Outside:
 
 @pytest.fixture
 async def outside(amqp_url: str) -> AsyncIterator[Outside]:
-    async with await aio_pika.connect(amqp_url) as connection:
+    async with amqp(amqp_url) as connection:
         made = Outside(await connection.channel())
         await made.subscribe()
         yield made
@@ -154,7 +155,7 @@ async def test_a_crash_between_commit_and_acknowledgement_gives_one_external_eve
     await declare_event_queue(broker, PROCESSOR_EVENTS, PROCESSOR_EVENT_KEYS)
     body = encode(SessionReported(session_id=session_id, status="running"))
     await outside.say(f"status.session.{session_id}", body)
-    async with await aio_pika.connect(amqp_url) as doomed:
+    async with amqp(amqp_url) as doomed:
         queue = await (await doomed.channel()).get_queue(PROCESSOR_EVENTS)
         messages = queue.iterator()
         message = await anext(messages)

@@ -15,6 +15,7 @@ from manman.messages.codec import encode
 from manman.messages.status import SessionReported
 from manman_devstack import databases
 from manman_devstack.eventually import eventually
+from manman_devstack.onlooker import amqp
 from manman_devstack.postgres import PrivatePostgres
 from manman_devstack.rabbitmq import PrivateRabbitmq
 from manman_processor import app
@@ -58,7 +59,7 @@ def unpublished(url: str) -> int:
 
 
 async def say(url: str, session_ids: list[int], status: str) -> None:
-    async with await aio_pika.connect(url) as connection:
+    async with amqp(url) as connection:
         channel = await connection.channel()
         exchange = await channel.get_exchange("manman")
         for session_id in session_ids:
@@ -68,7 +69,7 @@ async def say(url: str, session_ids: list[int], status: str) -> None:
 
 
 async def subscribe(url: str) -> None:
-    async with await aio_pika.connect(url) as connection:
+    async with amqp(url) as connection:
         channel = await connection.channel()
         exchange = await channel.declare_exchange("external", aio_pika.ExchangeType.TOPIC, durable=True)
         queue = await channel.declare_queue("subscriber", durable=True)
@@ -78,7 +79,7 @@ async def subscribe(url: str) -> None:
 async def heard(url: str) -> set[str]:
     """Return the ids of all events so far, each once."""
     ids = set()
-    async with await aio_pika.connect(url) as connection:
+    async with amqp(url) as connection:
         queue = await (await connection.channel()).get_queue("subscriber")
         while (message := await queue.get(fail=False)) is not None:
             ids.add(str(message.message_id))
@@ -86,7 +87,7 @@ async def heard(url: str) -> set[str]:
 
 
 async def consuming(url: str) -> bool:
-    async with await aio_pika.connect(url) as connection:
+    async with amqp(url) as connection:
         try:
             queue = await (await connection.channel()).declare_queue("processor-events", passive=True)
         except aio_pika.exceptions.ChannelClosed:

@@ -6,6 +6,7 @@ import aio_pika
 from manman.bus.topology import declare_log_stream
 from manman.domain.sessions import Status
 from manman.messages.routing import log_stream
+from manman_devstack.onlooker import amqp
 from manman_processor.sweeps import log_streams
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -13,7 +14,7 @@ DAY = timedelta(days=1)
 
 
 async def exists(amqp_url: str, session_id: int) -> bool:
-    async with await aio_pika.connect(amqp_url) as connection:
+    async with amqp(amqp_url) as connection:
         try:
             await (await connection.channel()).declare_queue(log_stream(session_id), passive=True)
         except aio_pika.exceptions.ChannelNotFoundEntity:

@@ -19,6 +19,7 @@ from manman.messages.commands import GameConfig, ServerGameConfig, StartSession
 from manman.messages.external import HostEvent
 from manman.messages.routing import command_start, external_host, log_stream
 from manman_devstack.eventually import eventually
+from manman_devstack.onlooker import amqp
 from manman_processor.relay import Relay
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -39,7 +40,7 @@ class Subscriber:
 
 @pytest.fixture
 async def outsider(amqp_url: str) -> AsyncIterator[aio_pika.abc.AbstractChannel]:
-    async with await aio_pika.connect(amqp_url) as connection:
+    async with amqp(amqp_url) as connection:
         yield await connection.channel()
 
 

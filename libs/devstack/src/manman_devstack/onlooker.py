@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import ChannelNotFoundEntity
+from yarl import URL
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,19 @@ class Onlooker:
 
     @contextlib.asynccontextmanager
     async def _channel(self) -> AsyncIterator[AbstractChannel]:
-        connection = await aio_pika.connect(self.url)
-        try:
+        async with amqp(self.url) as connection:
             yield await connection.channel()
-        finally:
-            await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def amqp(url: str) -> AsyncIterator[aio_pika.Connection]:
+    """Connect to a broker with the plain client for the block; an attempt that fails is closed as well.
+
+    `aio_pika.connect` leaves a failed attempt to the garbage collector, which complains wherever it happens to run.
+    """
+    connection = aio_pika.Connection(URL(url))
+    try:
+        await connection.connect()
+        yield connection
+    finally:
+        await connection.close()

@@ -159,21 +159,22 @@ class Connection:
     async def _connect(self, lost: asyncio.Event) -> AbstractConnection:
         url = URL(self._settings.rabbitmq_url.get_secret_value())
         url = url.update_query(heartbeat=str(self._settings.rabbitmq_heartbeat_seconds))
-        with broker_errors("connecting"):
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                raw = await aio_pika.connect(
-                    url,
-                    ssl_context=tls_context(self._settings) if url.scheme == "amqps" else None,
-                    client_properties={"connection_name": self.name},
-                )
-                raw.close_callbacks.add(lambda *_: lost.set())
-                try:
+        raw = aio_pika.Connection(
+            url,
+            ssl_context=tls_context(self._settings) if url.scheme == "amqps" else None,
+            client_properties={"connection_name": self.name},
+        )
+        raw.close_callbacks.add(lambda *_: lost.set())
+        try:
+            with broker_errors("connecting"):
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await raw.connect()
                     channel = await raw.channel()
                     await declare_exchanges(channel, self.exchanges)
                     await channel.close()
-                except BaseException:
-                    await close_quietly(raw)
-                    raise
+        except BaseException:
+            await close_quietly(raw)
+            raise
         return raw
 
     def _down(self, reason: str) -> None:
@@ -207,10 +208,14 @@ async def declare_exchanges(channel: AbstractChannel, names: tuple[str, ...]) ->
 
 
 async def close_quietly(part: AbstractChannel | AbstractConnection) -> None:
-    """Close a channel or connection that may be dead already; a frozen broker delays it for a moment only."""
+    """Close a channel or connection that may be dead already, or never opened; a frozen broker delays it briefly."""
     with contextlib.suppress(ManManError), broker_errors("closing"):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await part.close()
+    if isinstance(part, aio_pika.abc.AbstractConnection) and not part.is_closed:
+        # Its transport is gone by now, so this asks nobody. One that stays half closed starts to close itself when it
+        # is collected, on whatever thread that happens.
+        await part.close()
 
 
 class _NamedContext(ssl.SSLContext):

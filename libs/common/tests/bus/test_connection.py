@@ -1,0 +1,39 @@
+"""A connection that cannot be made, or not be closed in time, leaves nothing behind."""
+
+import asyncio
+import gc
+
+from pydantic import SecretStr
+
+from manman.bus.connection import connect
+from manman.health import Health
+from manman.settings import BusSettings
+from manman_devstack.eventually import eventually
+
+
+async def collect() -> None:
+    """Collect garbage where no event loop runs: the client's `__del__` then starts what nobody awaits."""
+    await asyncio.to_thread(gc.collect)
+
+
+async def test_attempts_that_were_refused_leave_no_connection_to_close() -> None:
+    component = Health().component("broker")
+    settings = BusSettings(rabbitmq_url=SecretStr("amqp://guest:guest@127.0.0.1:1/"))
+    async with connect(settings, "refused", component=component, wait=False):
+        await eventually(lambda: "connecting" in (component.reason or ""))
+    await collect()
+
+
+async def test_an_attempt_that_was_given_up_leaves_no_connection_to_close() -> None:
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await _reader.read()
+        writer.close()
+
+    asked = asyncio.Event()
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        settings = BusSettings(rabbitmq_url=SecretStr(f"amqp://guest:guest@127.0.0.1:{port}/"))
+        async with connect(settings, "silent", wait=False):
+            await asked.wait()
+    await collect()
