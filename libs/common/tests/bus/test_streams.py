@@ -1,13 +1,20 @@
 import contextlib
 import uuid
+from typing import Any
 
+import aio_pika
 import pytest
 
 from manman.bus import topology
 from manman.bus.connection import Connection
 from manman.bus.publisher import Outgoing, Publisher
 from manman.bus.streams import StoredLine, read_log
+from manman.bus.subscription import LARGEST_CHUNK, Subscription, subscribe
 from manman.errors import NotFound
+from manman_devstack.eventually import eventually
+from manman_devstack.onlooker import amqp
+
+ANY: Any = object()
 
 
 async def write(publisher: Publisher, *bodies: str) -> None:
@@ -64,3 +71,33 @@ async def test_a_stream_that_never_was_or_was_deleted_is_not_found(
         await topology.delete_log_stream(connection, 3)
         with pytest.raises(NotFound):
             await anext(batches)
+
+
+async def test_what_a_stream_sends_beyond_the_prefetch_is_not_lost(connection: Connection, amqp_url: str) -> None:
+    await topology.declare_log_stream(connection, 3)
+    async with amqp(amqp_url) as outside, outside.channel(publisher_confirms=False) as channel:
+        exchange = await channel.get_exchange("manman", ensure=False)
+        async with channel.transaction():  # arrives at once, and so becomes chunks of about a hundred
+            for number in range(1000):
+                await exchange.publish(aio_pika.Message(str(number).encode()), "logs.session.3", mandatory=False)
+    reading = subscribe(
+        connection, topology.log_stream(3), prefetch=10, arguments={"x-stream-offset": 0}, declare=False
+    )
+    numbers: list[int] = []
+    async with reading as subscription:
+        await eventually(lambda: subscription._inbox.qsize() > 10)
+        while len(numbers) < 1000:
+            batch = await subscription.next_batch(5)
+            numbers += [int(message.body) for message in batch]
+            await subscription.acknowledge(batch[-1], all_before=True)
+    assert numbers == list(range(1000))
+
+
+async def test_a_subscription_that_is_sent_too_much_ends_and_keeps_nothing_back() -> None:
+    subscription = Subscription(prefetch=1)
+    for _ in range(1 + LARGEST_CHUNK):
+        await subscription.put(ANY)
+    assert subscription.ended_because is None
+    await subscription.put(ANY)
+    assert "not acknowledged" in (subscription.ended_because or "")
+    assert await subscription.next_batch(10) == []

@@ -31,19 +31,30 @@ if TYPE_CHECKING:
 WATCH_INTERVAL_S = 10.0
 """How often a consumer asks whether its queue still exists; normally the broker tells at once."""
 
+LARGEST_CHUNK = 4096
+"""So many messages a stream may send beyond the prefetch: it looks at the limit between chunks, not within one."""
+
 log = structlog.get_logger(__name__)
 
 
 class Subscription:
-    """Messages as they arrive, in order, at most `prefetch` of them unacknowledged."""
+    """Messages as they arrive, in order; of a queue at most `prefetch` unacknowledged, of a stream a chunk more."""
 
     def __init__(self, prefetch: int) -> None:
-        self._inbox: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue(prefetch + 1)
+        self._inbox: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()
+        self._most = prefetch + LARGEST_CHUNK
         self.ended_because: str | None = None
 
     async def put(self, message: AbstractIncomingMessage) -> None:
-        """Take a message from the broker. The client starts a task per delivery: waiting here would mix the order."""
-        if self.ended_because is None:
+        """Take a message from the broker. The client starts a task per delivery: waiting here would mix the order.
+
+        More than agreed ends the subscription: the next one gets again what was not acknowledged.
+        """
+        if self.ended_because is not None:
+            return
+        if self._inbox.qsize() >= self._most:
+            self.end(f"the broker sent more than {self._most} messages that were not acknowledged")
+        else:
             self._inbox.put_nowait(message)
 
     def end(self, reason: str) -> None:
