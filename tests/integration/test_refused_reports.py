@@ -80,7 +80,8 @@ async def test_late_news_of_an_ended_session_changes_nothing(
     await host.report(pending, "crashed", exit_code=4, message="again")  # tells more, changes no status
     row_then = await eventually(lambda: with_message(database, pending))
     assert (row_then["status"], row_then["exit_code"], row_then["ended_at"]) == ("crashed", 3, row["ended_at"])
-    await subscriber.expect("manman.session.running", "manman.session.crashed", session_id=pending)
+    ended = ("manman.session.running", "manman.session.crashed")
+    await eventually(lambda: subscriber.expect(*ended, session_id=pending))
 
 
 async def with_message(database: Database, session_id: int) -> dict[str, Any]:

@@ -77,4 +77,5 @@ async def test_a_frozen_host_is_stale_and_back_when_it_thaws_and_its_game_never_
     await lines_until(platform.rest, session_id, "heard still there?")
     await stage.control.call("StopSession", session_id=session_id)
     await eventually(lambda: database.status_is(session_id, "stopped"), timeout_s=30)
-    await subscriber.expect("manman.session.running", "manman.session.stopped", session_id=session_id)
+    ended = ("manman.session.running", "manman.session.stopped")
+    await eventually(lambda: subscriber.expect(*ended, session_id=session_id))

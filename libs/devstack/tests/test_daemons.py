@@ -3,8 +3,10 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from manman_devstack import daemons
@@ -51,6 +53,18 @@ def test_one_that_ignores_the_polite_signal_is_ended_by_force(home: Home) -> Non
     daemon.wait_ready(lambda: "ready" in daemon.last_lines(), 10.0)
     daemon.stop(timeout_s=0.2)
     assert daemon.pid is None
+
+
+def test_a_frozen_one_stands_still_at_once_with_all_its_threads(home: Home) -> None:
+    spin = "import threading; [threading.Thread(target=lambda: [None for _ in iter(int, 1)]).start() for _ in range(8)]"
+    busy = Daemon("busy", home, [sys.executable, "-c", spin])
+    busy.start()
+    busy.freeze()
+    worked_s = sum(psutil.Process(busy.pid).cpu_times()[:2])
+    time.sleep(0.1)
+    assert sum(psutil.Process(busy.pid).cpu_times()[:2]) == worked_s
+    busy.thaw()
+    busy.kill()
 
 
 def test_one_that_ends_while_starting_is_reported_with_its_last_words(home: Home) -> None:

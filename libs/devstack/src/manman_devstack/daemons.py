@@ -18,6 +18,8 @@ import psutil
 
 from manman_devstack.home import Home, started_at
 
+_FREEZE_TIMEOUT_S = 10.0
+
 # Kept so that a child which ended can be reaped, and is not reported when Python exits before it.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -103,6 +105,19 @@ class Daemon:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(sign)
 
+    def freeze(self) -> None:
+        """Let it and its children hang (SIGSTOP), and return when not one of their threads runs any more."""
+        self.send(signal.SIGSTOP)
+        deadline = time.monotonic() + _FREEZE_TIMEOUT_S
+        while any(_runs(process) for process in _family(self.pid or 0)):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} still runs {_FREEZE_TIMEOUT_S:g} s after SIGSTOP")
+            time.sleep(0.005)
+
+    def thaw(self) -> None:
+        """End `freeze`."""
+        self.send(signal.SIGCONT)
+
     def last_lines(self, count: int = 25) -> str:
         """Return the end of its log."""
         return last_lines(self.log, count)
@@ -178,6 +193,15 @@ def _lives(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Return whether a thread of it is not stopped: each stops by itself, some time after the signal was sent."""
+    try:
+        threads = [path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):  # one ended while we looked
+        return _lives(process)
+    return any(stat.rpartition(")")[2].split()[0] not in {"T", "Z", "X"} for stat in threads)
 
 
 def _reap(pid: int) -> None:

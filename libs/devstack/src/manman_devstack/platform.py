@@ -140,11 +140,11 @@ class Platform:
 
     def freeze(self, name: str) -> None:
         """Let a service hang (SIGSTOP): its connections stay open."""
-        self._daemons[name].send(signal.SIGSTOP)
+        self._daemons[name].freeze()
 
     def thaw(self, name: str) -> None:
         """End `freeze`."""
-        self._daemons[name].send(signal.SIGCONT)
+        self._daemons[name].thaw()
 
     async def __aenter__(self) -> Self:
         try:
@@ -166,7 +166,7 @@ class Platform:
     async def _end(self) -> None:
         for service in self._daemons.values():
             if service.pid is not None:
-                service.send(signal.SIGCONT)
+                service.thaw()
         await asyncio.to_thread(services.stop_all, self._daemons)
         await asyncio.to_thread(self._clean)
 

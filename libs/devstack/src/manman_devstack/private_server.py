@@ -4,7 +4,6 @@ What it runs, and when it is ready, is the part's own business: Postgres, Rabbit
 """
 
 import abc
-import signal
 
 from manman_devstack.daemons import Daemon
 
@@ -33,8 +32,8 @@ class PrivateServer(abc.ABC):
 
     def freeze(self) -> None:
         """Let it hang: connections stay open and nothing answers."""
-        self.daemon.send(signal.SIGSTOP)
+        self.daemon.freeze()
 
     def thaw(self) -> None:
         """End `freeze`."""
-        self.daemon.send(signal.SIGCONT)
+        self.daemon.thaw()
