@@ -16,6 +16,7 @@ from manman.v1 import (
     game_configs_pb2,
     games_pb2,
     permissions_pb2,
+    server_game_configs_pb2,
     servers_pb2,
     values_pb2,
 )
@@ -93,6 +94,17 @@ async def test_reads_heartbeats_and_strangers_leave_nothing(guarded: Api, uow: A
     assert [(one.rpc, one.ids) for one in await entries(uow)] == [
         ("ManManAPI.RegisterServer", {"server_id": str(server.server_id)})
     ]
+
+
+async def test_a_batch_leaves_the_ids_of_all_its_parts(guarded: Api, uow: Any) -> None:
+    admin = await metadata(uow, "admin")
+    parts = [server_game_configs_pb2.UpdateServerGameConfigRequest(server_game_config_id=number) for number in (8, 9)]
+    request = server_game_configs_pb2.BatchUpdateServerGameConfigsRequest(requests=parts)
+    await refused(guarded.control.BatchUpdateServerGameConfigs(request, metadata=admin))
+
+    (entry,) = await entries(uow)
+
+    assert (entry.ids, entry.code) == ({"server_game_config_id": "8,9"}, "NOT_FOUND")
 
 
 async def test_secrets_are_not_recorded(guarded: Api, uow: Any) -> None:

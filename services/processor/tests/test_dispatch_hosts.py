@@ -72,11 +72,26 @@ async def test_a_heartbeat_of_an_unknown_host_is_refused(desk: Any) -> None:
 
 async def test_what_a_host_offers_is_stored(desk: Any, world: Any, database: Any) -> None:
     offer = Capabilities(total_memory_mb=4096, available_memory_mb=1024, cpu_cores=4, docker_version="27.1")
-    await beat(desk, world.server_id, capabilities=offer, features=["wrapper"], public_address="10.0.0.1")
+    await beat(
+        desk, world.server_id, capabilities=offer, features=["wrapper"], public_address="10.0.0.1", draining=True
+    )
     (row,) = database.rows("SELECT * FROM server_capabilities")
     assert (row["total_memory_mb"], row["docker_version"]) == (4096, "27.1")
     server = database.server(world.server_id)
-    assert (server["features"], server["public_address"]) == (["wrapper"], "10.0.0.1")
+    assert (server["features"], server["announced_address"], server["host_draining"]) == (["wrapper"], "10.0.0.1", True)
+
+
+async def test_what_an_operator_wants_of_a_host_outlasts_what_the_host_says(
+    desk: Any, world: Any, database: Any, uow: Any
+) -> None:
+    async with uow() as tx:
+        row = await tx.servers.lock(world.server_id)
+        row.draining, row.public_address = True, "play.example.org"
+        await tx.commit()
+    await beat(desk, world.server_id, public_address="10.0.0.1")
+    server = database.server(world.server_id)
+    assert (server["draining"], server["host_draining"]) == (True, False)
+    assert (server["public_address"], server["announced_address"]) == ("play.example.org", "10.0.0.1")
 
 
 async def test_an_offer_that_the_database_refuses_is_refused_alone(desk: Any, world: Any, database: Any) -> None:

@@ -51,7 +51,8 @@ async def test_a_host_port_has_one_holder_per_protocol(uow: Any, world: Any) -> 
             ("TCP", 3979): f"deployment {first} (config 1)",
             ("UDP", 3979): f"deployment {second} (config 2)",
         }
-        assert await tx.ports.taken(world.server_id, except_sgc_id=first) == {("UDP", 3979): taken["UDP", 3979]}
+        await tx.ports.release([first])
+        assert await tx.ports.taken(world.server_id) == {("UDP", 3979): taken["UDP", 3979]}
 
 
 async def test_deleting_a_deployment_frees_its_ports(uow: Any, world: Any) -> None:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manman.domain.action_inputs import MAX_CHARACTERS, check_inputs, complaint, pattern_complaint
+from manman.domain.action_inputs import MAX_CHARACTERS, check_inputs, complaint
 from manman.domain.actions import Field, Option
+from manman.domain.patterns import pattern_complaint
 
 MAPS = (Option(value="de_dust2"), Option(value="de_inferno", label="Inferno"))
 

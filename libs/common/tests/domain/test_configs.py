@@ -1,6 +1,16 @@
 import pytest
 
-from manman.domain.configs import Volume, check_environment, check_files, check_image, check_stop, check_volume
+from manman.domain.configs import (
+    RestartPolicy,
+    Volume,
+    check_environment,
+    check_files,
+    check_image,
+    check_limits,
+    check_restart,
+    check_stop,
+    check_volume,
+)
 from manman.domain.rendering import FileTemplate
 
 
@@ -52,3 +62,30 @@ def test_images_variables_and_signals_are_checked() -> None:
     ]
     assert check_stop("SIGINT", 30) == check_stop("", 0) == []
     assert [problem.field for problem in check_stop("9", -1)] == ["stop_signal", "stop_timeout_seconds"]
+
+
+def test_limits_and_what_is_typed_to_stop_are_checked() -> None:
+    assert check_limits({"memory_mb": 0, "pids_limit": 5}) == []
+    assert [problem.field for problem in check_limits({"memory_mb": -1, "pids_limit": -1})] == [
+        "resources.memory_mb",
+        "resources.pids",
+    ]
+    assert [problem.field for problem in check_stop("", 3601, "x" * 1001)] == ["stop_command", "stop_timeout_seconds"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "fields"),
+    [
+        (RestartPolicy(), []),
+        (RestartPolicy(policy="never"), []),
+        (RestartPolicy(policy="on_crash", max_attempts=3, window_s=600, backoff_s=5), []),
+        (RestartPolicy(policy="sometimes"), ["policy"]),
+        (RestartPolicy(max_attempts=3), ["policy"]),
+        (
+            RestartPolicy(policy="always", max_attempts=101, window_s=-1, backoff_s=3601),
+            ["max_attempts", "window_seconds", "backoff_seconds"],
+        ),
+    ],
+)
+def test_a_restart_policy_is_checked(policy: RestartPolicy, fields: list[str]) -> None:
+    assert [problem.field for problem in check_restart(policy)] == [f"restart_policy.{field}" for field in fields]

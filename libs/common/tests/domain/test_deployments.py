@@ -2,6 +2,7 @@ from manman.domain.deployments import Review, Severity, review, unknown
 from manman.domain.hosts import Capabilities
 from manman.domain.parameters import Declared
 from manman.domain.ports import WantedPort
+from manman.errors import Problem
 
 
 def judge(
@@ -14,13 +15,19 @@ def judge(
     memory_mb: int = 0,
     needs: dict[str, str] | None = None,
     features: tuple[str, ...] = (),
+    draining: bool = False,
+    problems: list[Problem] | None = None,
+    unrenderable: str = "",
 ) -> Review:
     return review(
         wanted=wanted or [],
         taken={("TCP", 25565): "deployment 3 (Survival)"},
         declared=declared or [],
         layers=[given or {}],
+        problems=problems or [],
+        unrenderable=unrenderable,
         host_is_online=online,
+        host_is_draining=draining,
         capabilities=capabilities,
         needs=needs or {},
         features=features,
@@ -94,3 +101,14 @@ def test_a_host_that_would_ignore_part_of_the_config_is_a_warning() -> None:
 
     assert found(judge(needs=needs, features=("entrypoint",))) == [("warning", "files")]
     assert judge(needs=needs, features=("config_files", "entrypoint", "kill")).issues == ()
+
+
+def test_a_draining_host_is_a_warning() -> None:
+    assert found(judge(draining=True)) == [("warning", "server_id")]
+
+
+def test_what_cannot_be_saved_or_rendered_is_an_error() -> None:
+    result = judge(problems=[Problem("stop_signal", "name a signal")], unrenderable="strategy 1 cannot be rendered")
+
+    assert found(result) == [("error", "stop_signal"), ("error", "parameters")]
+    assert not result.valid

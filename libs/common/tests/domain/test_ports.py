@@ -2,7 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manman.domain.ports import PortBinding, PortRange, WantedPort, allocate, check, parse_ranges
+from manman.domain.ports import (
+    PortBinding,
+    PortRange,
+    WantedPort,
+    allocate,
+    check,
+    check_ranges,
+    connect_addresses,
+    keep,
+    parse_ranges,
+)
 from manman.errors import Exhausted, Invalid
 
 RANGES = (PortRange(start=27000, end=27003),)
@@ -130,3 +140,70 @@ def test_asking_again_for_what_was_given_gives_the_same(
     again = [WantedPort(container_port=p.container_port, host_port=p.host_port, protocol=p.protocol) for p in first]
 
     assert allocate(again, taken, RANGES) == first
+
+
+def held(container_port: int, host_port: int, name: str = "", protocol: str = "TCP") -> PortBinding:
+    return PortBinding(container_port=container_port, host_port=host_port, protocol=protocol, name=name)
+
+
+def wants(container_port: int, host_port: int = 0, name: str = "", protocol: str = "TCP") -> WantedPort:
+    return WantedPort(container_port=container_port, host_port=host_port, protocol=protocol, name=name)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        pytest.param([wants(1000)], [(5000, "game")], id="any port is the one it has, with its name"),
+        pytest.param([wants(1000, 6000)], [(6000, "game")], id="a moved port keeps its name"),
+        pytest.param([wants(1000, name="main")], [(5000, "main")], id="a renamed port stays where it is"),
+        pytest.param([wants(9999, name="query")], [(5001, "query")], id="a name keeps its port"),
+        pytest.param([wants(9999, 5001)], [(5001, "query")], id="a host port keeps its name"),
+        pytest.param([wants(1000, protocol="UDP")], [(0, "")], id="the other protocol is another port"),
+        pytest.param([wants(1000), wants(7, 5000)], [(0, ""), (5000, "game")], id="who asks for a port gets it"),
+        pytest.param([wants(1000), wants(7, name="game")], [(0, ""), (5000, "game")], id="a name is given once"),
+        pytest.param([wants(1001), wants(1000)], [(5001, "query"), (5000, "game")], id="the order does not matter"),
+        pytest.param([wants(1000), wants(1000)], [(5000, "game"), (0, "")], id="a held port is kept once"),
+    ],
+)
+def test_an_update_keeps_what_it_leaves_open(wanted: list[WantedPort], expected: list[tuple[int, str]]) -> None:
+    kept = keep(wanted, [held(1000, 5000, "game"), held(1001, 5001, "query")])
+
+    assert [(port.host_port, port.name) for port in kept] == expected
+
+
+def test_names_of_ports_are_short_words_and_unique() -> None:
+    problems = check([wants(1, name="query"), wants(2, name="Query"), wants(3, name="query"), wants(4), wants(5)])
+
+    assert [problem.field for problem in problems] == ["port_bindings[1].name", "port_bindings[2].name"]
+    assert "port_bindings[0]" in problems[1].message
+
+
+def test_a_name_comes_back_with_its_port() -> None:
+    assert allocate([wants(1, name="query")], {}, RANGES) == [held(1, 27000, "query")]
+
+
+def test_ranges_that_cannot_be_are_named() -> None:
+    spans = [
+        PortRange(start=27000, end=27000, protocol="UDP"),
+        PortRange(start=2, end=1),
+        PortRange(start=0, end=70000, protocol="ICMP"),
+    ]
+
+    assert [problem.field for problem in check_ranges(spans)] == [
+        "port_ranges[1]",
+        "port_ranges[2]",
+        "port_ranges[2].protocol",
+    ]
+
+
+def test_players_are_told_host_and_port_of_each_binding() -> None:
+    bindings = [held(1, 5000, "game"), held(2, 5001, protocol="UDP")]
+
+    found = connect_addresses("play.example.org", bindings)
+
+    assert [(each.address, each.protocol, each.name, each.container_port) for each in found] == [
+        ("play.example.org:5000", "TCP", "game", 1),
+        ("play.example.org:5001", "UDP", "", 2),
+    ]
+    assert [each.address for each in connect_addresses("2001:db8::1", bindings[:1])] == ["[2001:db8::1]:5000"]
+    assert [each.address for each in connect_addresses("[2001:db8::1]", bindings[:1])] == ["[2001:db8::1]:5000"]

@@ -48,15 +48,19 @@ def token_of(number: int) -> str:
     return base64.b64encode(str(number).encode()).decode()
 
 
+def size(asked: int) -> int:
+    """Return how many rows to show: 50 unless the request says, at most 100."""
+    return min(asked, MAX_SIZE) if asked > 0 else DEFAULT_SIZE
+
+
 def read(page_size: int, page_token: str) -> Page:
     """Return the page that a request asks for: 50 rows unless it says, at most 100. `Invalid` for a bad token."""
-    size = min(page_size, MAX_SIZE) if page_size > 0 else DEFAULT_SIZE
     if not page_token:
-        return Page(size)
+        return Page(size(page_size))
     try:
         text = base64.b64decode(page_token, validate=True)
     except (binascii.Error, ValueError):
         text = b""
     if not _OFFSET.fullmatch(text):
         raise Invalid([Problem("page_token", "use the next_page_token of the previous answer, or nothing")])
-    return Page(size, int(text))
+    return Page(size(page_size), int(text))

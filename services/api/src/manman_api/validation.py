@@ -24,6 +24,7 @@ WHAT_TO_WRITE = {
     "^[^=]+$": "a variable's name must not be empty and must not hold =",
     "^(SIG[A-Z0-9]+)?$": "use a signal's name, such as SIGINT, or leave it empty",
     "^([Tt][Cc][Pp]|[Uu][Dd][Pp])?$": "use TCP or UDP",
+    "^([a-z0-9][a-z0-9_-]{0,49})?$": "use lower-case letters, digits, _ and -, at most 50, or leave it empty",
     "^([0-7]{3,4})?$": "use an octal file mode, such as 0644, or leave it empty",
 }
 """What a person can do about each pattern of the protos. A regular expression is no advice."""

@@ -36,21 +36,31 @@ class World:
     def values(self, **values: Any) -> configs.ConfigValues:
         plain = {"name": "config", "image": "game:1", "args_template": "", "env_template": {}, "files": []}
         rest = {"parameters": [], "entrypoint": [], "command": [], "resources": None}
-        stop = {"stop_command": "", "stop_timeout_seconds": 0, "stop_signal": ""}
-        return configs.ConfigValues(**{**plain, **rest, **stop, **values})
+        end = {"stop_command": "", "stop_timeout_seconds": 0, "stop_signal": "", "restart_policy": None}
+        return configs.ConfigValues(**{**plain, **rest, **end, "ready_pattern": "", **values})
+
+    def deployment_values(self, **values: Any) -> deployments.DeploymentValues:
+        plain = {"port_bindings": [], "parameters": {}, "status": "", "env_overrides": {}, "resources": None}
+        end = {"stop_command": "", "stop_timeout_seconds": 0, "stop_signal": "", "restart_policy": None}
+        return deployments.DeploymentValues(**{**plain, **end, **values})
 
     async def deploy(
-        self, server: Server, config: GameConfig, *ports: WantedPort, values: dict[str, str] | None = None
+        self,
+        server: Server,
+        config: GameConfig,
+        *ports: WantedPort,
+        values: dict[str, str] | None = None,
+        **more: Any,
     ) -> ServerGameConfig:
-        return await deployments.deploy(
+        found = await deployments.deploy(
             server_id=server.server_id,
             game_config_id=config.config_id,
-            wanted=ports,
-            values=values or {},
+            values=self.deployment_values(port_bindings=list(ports), parameters=values or {}, **more),
             default_ranges=RANGES,
             now=NOW,
             uow=self.uow,
         )
+        return found.row
 
     async def deployment(self, **values: Any) -> ServerGameConfig:
         return await self.deploy(await self.host(), await self.config(**values))

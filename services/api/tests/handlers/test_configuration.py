@@ -168,11 +168,10 @@ async def test_a_start_that_cannot_be_rendered_is_refused_with_strategy_and_patc
         await start(world, deployment, n="one two")
     async with world.uow() as tx:
         assert not await tx.sessions.live_ids([deployment.sgc_id])
-    update: Any = {"port_bindings": [], "parameters": {"n": "one two"}, "status": ""}
     with pytest.raises(Conflict, match="is not JSON"):
         await deployments.update_deployment(
             deployment_id=deployment.sgc_id,
-            values=update,
+            values=world.deployment_values(parameters={"n": "one two"}),
             update_paths=["parameters"],
             default_ranges=world.ranges,
             now=world.now,

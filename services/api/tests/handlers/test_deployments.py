@@ -10,6 +10,7 @@ from manman.domain.parameters import Declared
 from manman.domain.ports import PortRange, WantedPort
 from manman.errors import AlreadyExists, Conflict, Exhausted, Invalid, NotFound
 from manman_api.handlers import deployments, sessions
+from manman_api.handlers.deployment_review import validate_deployment
 from manman_api.paging import Page
 
 
@@ -22,15 +23,15 @@ def ports_of(row: Any) -> list[int]:
 
 
 async def update(world: Any, row: Any, *, paths: Sequence[str] = (), **values: Any) -> Any:
-    every = deployments.DeploymentValues(**{"port_bindings": [], "parameters": {}, "status": "", **values})
-    return await deployments.update_deployment(
+    found = await deployments.update_deployment(
         deployment_id=row.sgc_id,
-        values=every,
+        values=world.deployment_values(**values),
         update_paths=list(paths),
         default_ranges=world.ranges,
         now=world.now,
         uow=world.uow,
     )
+    return found.row
 
 
 async def start(world: Any, row: Any) -> Any:
@@ -66,7 +67,7 @@ async def test_a_held_port_is_refused_by_the_holders_name_and_nothing_is_written
         await world.deploy(host, await world.config(), tcp(25565))
 
     rows, _ = await deployments.list_deployments(server_id=host.server_id, page=Page(), uow=world.uow)
-    assert [row.sgc_id for row in rows] == [holder.sgc_id]
+    assert [found.row.sgc_id for found in rows] == [holder.sgc_id]
 
 
 async def test_another_host_has_ports_of_its_own(world: Any) -> None:
@@ -158,7 +159,7 @@ async def test_an_update_exchanges_ports_in_one_step(world: Any) -> None:
 
     with pytest.raises(Exhausted, match=f"deployment {other.sgc_id}"):
         await update(world, row, port_bindings=[tcp(2222), tcp(3333)])
-    assert ports_of(await deployments.get_deployment(deployment_id=row.sgc_id, uow=world.uow)) == [1111, 2222]
+    assert ports_of((await deployments.get_deployment(deployment_id=row.sgc_id, uow=world.uow)).row) == [1111, 2222]
 
     assert ports_of(await update(world, row, port_bindings=[tcp(2222), tcp(4444)])) == [2222, 4444]
     assert ports_of(await update(world, other, port_bindings=[tcp(1111)])) == [1111]
@@ -210,8 +211,10 @@ async def test_validation_tells_everything_and_writes_nothing(world: Any) -> Non
     config = await world.config(parameters=[Declared(key="n", type="int", required=True)])
 
     async def review(*ports: WantedPort, **other: Any) -> Any:
-        plain = {"server_id": host.server_id, "game_config_id": config.config_id, "values": {}}
-        return await deployments.validate_deployment(wanted=ports, uow=world.uow, **{**plain, **other})
+        told = {"server_id": host.server_id, "game_config_id": config.config_id, **other}
+        ids = {"server_id": told.pop("server_id"), "game_config_id": told.pop("game_config_id")}
+        values = world.deployment_values(port_bindings=list(ports), **told)
+        return await validate_deployment(values=values, uow=world.uow, **ids)
 
     found = await review(tcp(25565), tcp(container_port=0))
     assert [(issue.severity, issue.field) for issue in found.issues] == [
@@ -219,7 +222,7 @@ async def test_validation_tells_everything_and_writes_nothing(world: Any) -> Non
         (Severity.ERROR, "port_bindings[0].host_port"),
         (Severity.ERROR, "parameters.n"),
     ]
-    assert (await review(tcp(1), values={"n": "1"})).valid
+    assert (await review(tcp(1), parameters={"n": "1"})).valid
     assert [issue.field for issue in (await review(server_id=99)).issues] == ["server_id"]
     assert [issue.field for issue in (await review(game_config_id=99)).issues] == ["game_config_id"]
     rows, _ = await deployments.list_deployments(server_id=0, page=Page(), uow=world.uow)
@@ -231,8 +234,11 @@ async def test_validation_warns_of_what_the_host_would_ignore(world: Any) -> Non
 
     async def warnings(**told: Any) -> list[str]:
         host = await world.host(**told)
-        found = await deployments.validate_deployment(
-            server_id=host.server_id, game_config_id=config.config_id, wanted=[], values={}, uow=world.uow
+        found = await validate_deployment(
+            server_id=host.server_id,
+            game_config_id=config.config_id,
+            values=world.deployment_values(),
+            uow=world.uow,
         )
         assert found.valid
         return [issue.field for issue in found.issues]

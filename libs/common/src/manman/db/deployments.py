@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
-from manman.db.models import GameConfig, ServerGameConfig
+from manman.db.models import GameConfig, Server, ServerGameConfig
+from manman.domain.ports import PortBinding, connect_addresses
 from manman.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession
+
+    from manman.domain.ports import ConnectAddress
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,6 +27,14 @@ class Origin:
     server_id: int
     game_config_id: int
     game_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """Where the sessions of a deployment run, and where players find them."""
+
+    server_id: int
+    addresses: tuple[ConnectAddress, ...]
 
 
 class Deployments:
@@ -43,11 +54,21 @@ class Deployments:
 
     async def lock(self, sgc_id: int) -> ServerGameConfig:
         """Return the deployment, locked until the end of the transaction; raise `NotFound`."""
-        query = select(ServerGameConfig).where(ServerGameConfig.sgc_id == sgc_id).with_for_update(key_share=True)
-        row = await self._db.scalar(query.execution_options(populate_existing=True))
-        if row is None:
+        found = await self.lock_all([sgc_id])
+        if sgc_id not in found:
             raise NotFound("deployment", sgc_id)
-        return row
+        return found[sgc_id]
+
+    async def lock_all(self, sgc_ids: Collection[int]) -> dict[int, ServerGameConfig]:
+        """Lock the deployments that exist, in id order; return them by id."""
+        query = (
+            select(ServerGameConfig)
+            .where(ServerGameConfig.sgc_id.in_(sgc_ids))
+            .order_by(ServerGameConfig.sgc_id)
+            .with_for_update(key_share=True)
+        )
+        rows = await self._db.scalars(query.execution_options(populate_existing=True))
+        return {row.sgc_id: row for row in rows}
 
     async def lock_below(
         self, *, server_id: int | None = None, game_config_id: int | None = None, game_id: int | None = None
@@ -97,6 +118,7 @@ class Deployments:
         port_bindings: Sequence[Mapping[str, Any]] = (),
         parameters: Mapping[str, str] | None = None,
         status: str = "active",
+        **columns: Any,  # noqa: ANN401 - columns of the table
     ) -> ServerGameConfig:
         """Insert a deployment; raise `AlreadyExists`, or `NotFound` for host or config. Reserve its ports as well."""
         row = ServerGameConfig(
@@ -105,6 +127,7 @@ class Deployments:
             port_bindings=[dict(binding) for binding in port_bindings],
             status=status,
             parameter_values=[],
+            **columns,
         )
         row.parameters = dict(parameters or {})
         self._db.add(row)
@@ -133,6 +156,23 @@ class Deployments:
             for sgc_id, server_id, config_id, game_id in await self._db.execute(query):
                 self._origins[sgc_id] = Origin(sgc_id, server_id, config_id, game_id)
         return {sgc_id: self._origins[sgc_id] for sgc_id in sgc_ids if sgc_id in self._origins}
+
+    async def places(self, sgc_ids: Collection[int]) -> dict[int, Place]:
+        """Return host and addresses of each deployment, by its id."""
+        query = (
+            select(
+                ServerGameConfig.sgc_id,
+                ServerGameConfig.port_bindings,
+                Server.server_id,
+                func.coalesce(Server.public_address, Server.announced_address, Server.name),
+            )
+            .join(Server, Server.server_id == ServerGameConfig.server_id)
+            .where(ServerGameConfig.sgc_id.in_(sgc_ids))
+        )
+        return {
+            sgc_id: Place(server_id, connect_addresses(host, [PortBinding(**binding) for binding in bindings]))
+            for sgc_id, bindings, server_id, host in await self._db.execute(query)
+        }
 
     async def origin(self, sgc_id: int) -> Origin:
         """Return host, config and game of the deployment; raise `NotFound`."""

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 from manman.db.models import GameConfig, ServerGameConfig, ServerPort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,16 +27,14 @@ class Ports:
         """Work in this transaction."""
         self._db = database_session
 
-    async def taken(self, server_id: int, *, except_sgc_id: int | None = None) -> dict[PortKey, str]:
-        """Return who holds each (protocol, port) of a host, without what one deployment holds itself."""
+    async def taken(self, server_id: int) -> dict[PortKey, str]:
+        """Return who holds each (protocol, port) of a host."""
         query = (
             select(ServerPort.protocol, ServerPort.port, ServerPort.sgc_id, GameConfig.name)
             .join(ServerGameConfig, ServerGameConfig.sgc_id == ServerPort.sgc_id)
             .join(GameConfig, GameConfig.config_id == ServerGameConfig.game_config_id)
             .where(ServerPort.server_id == server_id)
         )
-        if except_sgc_id is not None:
-            query = query.where(ServerPort.sgc_id != except_sgc_id)
         rows = await self._db.execute(query)
         return {(protocol, port): f"deployment {sgc_id} ({name})" for protocol, port, sgc_id, name in rows}
 
@@ -45,11 +43,15 @@ class Ports:
         query = select(ServerPort).where(ServerPort.server_id == server_id)
         return (await self._db.scalars(query.order_by(ServerPort.port, ServerPort.protocol))).all()
 
+    async def release(self, sgc_ids: Collection[int]) -> None:
+        """Let these deployments hold no port."""
+        await self._db.execute(
+            delete(ServerPort).where(ServerPort.sgc_id.in_(sgc_ids)), execution_options={"synchronize_session": "fetch"}
+        )
+
     async def replace(self, *, server_id: int, sgc_id: int, bindings: Iterable[PortBinding], now: datetime) -> None:
         """Let the deployment hold exactly these host ports; raise `Exhausted` for one that another holds."""
-        await self._db.execute(
-            delete(ServerPort).where(ServerPort.sgc_id == sgc_id), execution_options={"synchronize_session": "fetch"}
-        )
+        await self.release([sgc_id])
         self._db.add_all(
             ServerPort(
                 server_id=server_id, port=binding.host_port, protocol=binding.protocol, sgc_id=sgc_id, allocated_at=now

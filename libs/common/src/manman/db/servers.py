@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-KEPT_CAPABILITIES = 20
-"""So many capability rows of a host are kept."""
+KEPT_CAPABILITIES = 100
+"""So many capability rows of a host are kept: at one a minute, more than an hour and a half."""
 
 _DEFAULT_LOCK = 0x6D616E6D_01
 """Advisory lock of the transaction that decides which host is the default one."""
@@ -70,6 +70,11 @@ class Servers:
         await self.lock_all({server_id} if default is None else {server_id, default})
         return await self.lock(server_id)
 
+    async def by_ids(self, server_ids: Collection[int]) -> dict[int, Server]:
+        """Return the hosts that exist, by id."""
+        rows = await self._db.scalars(select(Server).where(Server.server_id.in_(server_ids)))
+        return {row.server_id: row for row in rows}
+
     async def by_name(self, name: str) -> Server | None:
         """Return the host of that name."""
         return await self._db.scalar(select(Server).where(Server.name == name))
@@ -112,7 +117,7 @@ class Servers:
             row = await self.add(name=name)
         row.last_seen = now
         row.features = list(features)
-        row.public_address = public_address or None
+        row.announced_address = public_address or row.announced_address
         row.environment = environment or row.environment
         await self._db.flush()
         return row
@@ -163,6 +168,16 @@ class Servers:
             )
         )
         return {row.server_id: row for row in await self._db.scalars(query)}
+
+    async def capability_history(self, server_id: int, *, limit: int) -> Sequence[ServerCapability]:
+        """Return what the host offered, newest first."""
+        query = (
+            select(ServerCapability)
+            .where(ServerCapability.server_id == server_id)
+            .order_by(ServerCapability.recorded_at.desc(), ServerCapability.capability_id.desc())
+            .limit(limit)
+        )
+        return (await self._db.scalars(query)).all()
 
     async def mark_stale(self, *, silent_since: datetime, now: datetime) -> Sequence[Server]:
         """Set every online host that was last seen before `silent_since` offline; return them.

@@ -6,9 +6,10 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from manman.domain.action_inputs import complaint, pattern_complaint, text_complaint
+from manman.domain.action_inputs import complaint, text_complaint
 from manman.domain.action_templates import Template
 from manman.domain.actions import BUTTON_STYLES, CHOICES, FIELD_TYPES, LEVELS
+from manman.domain.patterns import pattern_complaint
 from manman.errors import Invalid, Problem
 
 if TYPE_CHECKING:

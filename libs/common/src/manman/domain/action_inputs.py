@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import re2  # type: ignore[import-untyped] # it ships no types
 
 from manman.domain.actions import CHECKED, CHOICES, UNCHECKED
+from manman.domain.patterns import compile_pattern
 from manman.errors import Problem
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ MAX_CHARACTERS = 4096
 """Of one value."""
 
 _SHOWN_OPTIONS = 20
-_PATTERN_MEMORY_BYTES = 1 << 20
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 # "Valid e-mail address" of https://html.spec.whatwg.org/multipage/input.html
 _EMAIL = re2.compile(
@@ -77,18 +77,8 @@ def text_complaint(value: str, *, max_characters: int = MAX_CHARACTERS) -> str |
     return None
 
 
-def pattern_complaint(pattern: str) -> str | None:
-    """Return why a pattern cannot be used, None when it can."""
-    try:
-        _compile(pattern)
-    except re2.error as refused:
-        reason = refused.args[0]
-        return f"is no RE2 expression: {reason.decode(errors='replace') if isinstance(reason, bytes) else reason}"
-    return None
-
-
 def _wrong_pattern(field: Field, value: str) -> str | None:
-    if field.pattern and _compile(field.pattern).search(value) is None:
+    if field.pattern and compile_pattern(field.pattern).search(value) is None:
         return f"must match {field.pattern}"
     return None
 
@@ -135,10 +125,3 @@ def _is_web_address(value: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         return False
-
-
-def _compile(pattern: str) -> re2._Regexp:
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = _PATTERN_MEMORY_BYTES
-    return re2.compile(pattern, options)

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from manman.domain.rendering import FileTemplate
 
 VOLUME_TYPES = ("bind", "named")
+RESTART_POLICIES = ("never", "on_crash", "always")
+
+MAX_STOP_COMMAND_CHARACTERS = 1000
+MAX_STOP_TIMEOUT_S = 3600
+MAX_RESTART_ATTEMPTS = 100
+MAX_RESTART_WINDOW_S = 86400
+MAX_RESTART_BACKOFF_S = 3600
 
 _VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _MODE = re.compile(r"[0-7]{3,4}")
@@ -35,6 +42,19 @@ class Volume:
     description: str = ""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RestartPolicy:
+    """Whether a game that ended by itself is started again; "" says nothing, 0 is the platform's default.
+
+    Stored; not acted on yet.
+    """
+
+    policy: str = ""
+    max_attempts: int = 0
+    window_s: int = 0
+    backoff_s: int = 0
+
+
 def check_image(image: str) -> list[Problem]:
     """Return what is wrong with an image reference."""
     if not image or any(character.isspace() for character in image):
@@ -42,10 +62,10 @@ def check_image(image: str) -> list[Problem]:
     return []
 
 
-def check_environment(env: Mapping[str, str]) -> list[Problem]:
+def check_environment(env: Mapping[str, str], field: str = "env_template") -> list[Problem]:
     """Return what is wrong with the names of an environment."""
     return [
-        Problem(f"env_template.{name}", "a variable's name is not empty and holds no =")
+        Problem(f"{field}.{name}", "a variable's name is not empty and holds no =")
         for name in env
         if not name or "=" in name
     ]
@@ -66,13 +86,45 @@ def check_files(files: Sequence[FileTemplate]) -> list[Problem]:
     return problems
 
 
-def check_stop(signal: str, timeout_s: int) -> list[Problem]:
+def check_stop(signal: str, timeout_s: int, command: str = "") -> list[Problem]:
     """Return what is wrong with how a game is stopped."""
     problems = []
+    if len(command) > MAX_STOP_COMMAND_CHARACTERS:
+        text = f"use at most {MAX_STOP_COMMAND_CHARACTERS} characters, not {len(command)}"
+        problems.append(Problem("stop_command", text))
     if signal and not _SIGNAL.fullmatch(signal):
         problems.append(Problem("stop_signal", f"name a signal such as SIGINT, not {signal!r}"))
-    if timeout_s < 0:
-        problems.append(Problem("stop_timeout_seconds", f"use seconds, or 0 for the default, not {timeout_s}"))
+    if not 0 <= timeout_s <= MAX_STOP_TIMEOUT_S:
+        text = f"use at most {MAX_STOP_TIMEOUT_S} seconds, or 0 for the default, not {timeout_s}"
+        problems.append(Problem("stop_timeout_seconds", text))
+    return problems
+
+
+def check_limits(limits: Mapping[str, int]) -> list[Problem]:
+    """Return what is wrong with limits, by their names."""
+    return [
+        Problem(f"resources.{name.removesuffix('_limit')}", f"use a number, or 0 for none, not {limit}")
+        for name, limit in limits.items()
+        if limit < 0
+    ]
+
+
+def check_restart(wanted: RestartPolicy) -> list[Problem]:
+    """Return what is wrong with a restart policy."""
+    problems = []
+    if wanted.policy not in ("", *RESTART_POLICIES):
+        text = f"use one of {', '.join(RESTART_POLICIES)}, not {wanted.policy!r}"
+        problems.append(Problem("restart_policy.policy", text))
+    for name, value, most in (
+        ("max_attempts", wanted.max_attempts, MAX_RESTART_ATTEMPTS),
+        ("window_seconds", wanted.window_s, MAX_RESTART_WINDOW_S),
+        ("backoff_seconds", wanted.backoff_s, MAX_RESTART_BACKOFF_S),
+    ):
+        if not 0 <= value <= most:
+            text = f"use at most {most}, or 0 for the default, not {value}"
+            problems.append(Problem(f"restart_policy.{name}", text))
+    if not wanted.policy and wanted != RestartPolicy():
+        problems.append(Problem("restart_policy.policy", "choose a policy, or leave the numbers out as well"))
     return problems
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from manman.domain.hosts import Capabilities
     from manman.domain.parameters import Declared
     from manman.domain.ports import PortKey, WantedPort
+    from manman.errors import Problem
 
 DEFAULT_MEMORY_MB = 1024
 DEFAULT_CPU_MILLICORES = 500
@@ -78,7 +79,10 @@ def review(
     taken: Mapping[PortKey, str],
     declared: Sequence[Declared],
     layers: Sequence[Mapping[str, str]],
+    problems: Sequence[Problem],
+    unrenderable: str,
     host_is_online: bool,
+    host_is_draining: bool,
     capabilities: Capabilities | None,
     needs: Mapping[str, str],
     features: Collection[str],
@@ -87,7 +91,9 @@ def review(
 ) -> Review:
     """Judge a wanted deployment of a known config on a known host.
 
-    `needs` maps a feature of hosts to the field of the config that needs it. Limits of 0 are estimated.
+    `problems` are those of what it says differently from its config, `unrenderable` says why a strategy cannot be
+    rendered, "" when all can. `needs` maps a feature of hosts to the field of the config that needs it. Limits of 0 are
+    estimated.
     """
     estimate = Estimate(
         memory_mb or DEFAULT_MEMORY_MB,
@@ -99,8 +105,14 @@ def review(
         issues.append(
             Issue(Severity.WARNING, "server_id", "the host is offline", "sessions start once it is back online")
         )
+    if host_is_draining:
+        text = "the host is draining and starts no sessions"
+        issues.append(Issue(Severity.WARNING, "server_id", text, "choose another host, or undrain it"))
     issues += _port_issues(wanted, taken)
     issues += _parameter_issues(declared, layers)
+    issues += [Issue(Severity.ERROR, problem.field, problem.message) for problem in problems]
+    if unrenderable:
+        issues.append(Issue(Severity.ERROR, "parameters", unrenderable))
     issues += _resource_issues(estimate, capabilities)
     issues += [
         Issue(Severity.WARNING, field, f"the host does not announce {feature!r} and would ignore it", "update its host")

@@ -10,6 +10,8 @@ import dataclasses
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from manman.errors import Problem
+
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
@@ -31,6 +33,14 @@ def is_stale(status: str, last_seen: datetime | None, now: datetime, threshold: 
 def came_back(status: str) -> bool:
     """Tell whether a sign of life from a host in this state is news."""
     return status != HostStatus.ONLINE
+
+
+def check_address(address: str) -> list[Problem]:
+    """Return what is wrong with the address that players are given; "" is none."""
+    if any(character.isspace() or character in "/@" for character in address):
+        text = f"write a host name or an address without a port, such as play.example.org, not {address!r}"
+        return [Problem("public_address", text)]
+    return []
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Ports: which host port a deployment gets for each port of its game.
 
 A host port belongs to one deployment per (host, protocol). An explicit port is honoured or refused with the name of its
-holder, never moved; host port 0 asks for the lowest free port of the host's ranges.
+holder, never moved; host port 0 asks for the lowest free port of the host's ranges. A port may have a name, unique
+within its deployment.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from manman.errors import Exhausted, Invalid, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}")
 
 PROTOCOLS = ("TCP", "UDP")
 MIN_PORT = 1
@@ -30,6 +33,7 @@ class WantedPort:
     container_port: int
     host_port: int = 0
     protocol: str = ""
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ class PortBinding:
     container_port: int
     host_port: int
     protocol: str
+    name: str = ""
 
     @property
     def key(self) -> PortKey:
@@ -57,6 +62,16 @@ class PortRange:
     def __str__(self) -> str:
         """Return `start-end`."""
         return f"{self.start}-{self.end}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectAddress:
+    """Where players reach a port: `address` is `host:port`."""
+
+    address: str
+    protocol: str
+    name: str
+    container_port: int
 
 
 def allocate(
@@ -80,7 +95,9 @@ def allocate(
         protocol = protocol_of(port)
         number = port.host_port or _lowest_free(protocol, busy, ranges)
         busy.add((protocol, number))
-        bindings.append(PortBinding(container_port=port.container_port, host_port=number, protocol=protocol))
+        bindings.append(
+            PortBinding(container_port=port.container_port, host_port=number, protocol=protocol, name=port.name)
+        )
     return bindings
 
 
@@ -88,6 +105,7 @@ def check(wanted: Sequence[WantedPort]) -> list[Problem]:
     """Return everything wrong with the wanted ports as such; fields are `port_bindings[i].…`."""
     problems = []
     seen: dict[PortKey, int] = {}
+    names: dict[str, int] = {}
     for index, port in enumerate(wanted):
         field = f"port_bindings[{index}]"
         if protocol_of(port) not in PROTOCOLS:
@@ -101,7 +119,61 @@ def check(wanted: Sequence[WantedPort]) -> list[Problem]:
             text = f"{port.host_port}/{key[0]} is asked for by port_bindings[{seen[key]}] already; choose another"
             problems.append(Problem(f"{field}.host_port", text))
         seen.setdefault(key, index)
+        if port.name and not _NAME.fullmatch(port.name):
+            text = f"use lower-case letters, digits, _ and -, at most 50, not {port.name!r}"
+            problems.append(Problem(f"{field}.name", text))
+        if port.name and names.setdefault(port.name, index) != index:
+            text = f"{port.name} is the name of port_bindings[{names[port.name]}] already; choose another"
+            problems.append(Problem(f"{field}.name", text))
     return problems
+
+
+def check_ranges(ranges: Sequence[PortRange]) -> list[Problem]:
+    """Return what is wrong with port ranges that somebody wants saved; fields are `port_ranges[i].…`."""
+    problems = []
+    for index, span in enumerate(ranges):
+        if not MIN_PORT <= span.start <= span.end <= MAX_PORT:
+            text = f"use a range between 1 and 65535 that does not end before it starts, not {span}"
+            problems.append(Problem(f"port_ranges[{index}]", text))
+        if span.protocol not in ("", *PROTOCOLS):
+            text = f"use TCP or UDP, or leave it empty for both, not {span.protocol!r}"
+            problems.append(Problem(f"port_ranges[{index}].protocol", text))
+    return problems
+
+
+def keep(wanted: Sequence[WantedPort], held: Sequence[PortBinding]) -> list[WantedPort]:
+    """Return what an update wants, with what it leaves open taken from the ports that the deployment holds.
+
+    A port is the one held under its name, else the one with the same host port, else with the same container port.
+    From it come the host port when any will do, so that an update moves no port without need, and the name when none is
+    given.
+    """
+    numbers = {(protocol_of(port), port.host_port) for port in wanted if port.host_port}
+    names = {port.name for port in wanted if port.name}
+    kept = []
+    for port, known in zip(wanted, _known(wanted, held), strict=True):
+        number, name = port.host_port, port.name
+        if known is not None and not number and known.key not in numbers:
+            number = known.host_port
+        if known is not None and not name and known.name not in names:
+            name = known.name
+        kept.append(dataclasses.replace(port, host_port=number, name=name))
+    return kept
+
+
+def connect_addresses(host: str, bindings: Iterable[PortBinding]) -> tuple[ConnectAddress, ...]:
+    """Return where players reach each port of a deployment on `host`, a name or an address."""
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return tuple(
+        ConnectAddress(
+            address=f"{host}:{port.host_port}",
+            protocol=port.protocol,
+            name=port.name,
+            container_port=port.container_port,
+        )
+        for port in bindings
+    )
 
 
 def protocol_of(port: WantedPort) -> str:
@@ -122,6 +194,30 @@ def _parse_range(text: str) -> PortRange:
         if MIN_PORT <= start <= end <= MAX_PORT:
             return PortRange(start=start, end=end, protocol=(found[3] or "").upper())
     raise Invalid([Problem("port range", f"write FROM-TO between 1 and 65535, such as 27000-27999, not {text!r}")])
+
+
+def _known(wanted: Sequence[WantedPort], held: Sequence[PortBinding]) -> list[PortBinding | None]:
+    """Return for each wanted port the held one that it is; none is two."""
+
+    def same_name(port: WantedPort, other: PortBinding) -> bool:
+        return port.name != "" and port.name == other.name
+
+    def same_host_port(port: WantedPort, other: PortBinding) -> bool:
+        return port.host_port == other.host_port
+
+    def same_container_port(port: WantedPort, other: PortBinding) -> bool:
+        return port.container_port == other.container_port
+
+    found: list[PortBinding | None] = [None] * len(wanted)
+    left = list(held)
+    for same in (same_name, same_host_port, same_container_port):
+        for index, port in enumerate(wanted):
+            if found[index] is None:
+                fitting = (other for other in left if protocol_of(port) == other.protocol and same(port, other))
+                found[index] = known = next(fitting, None)
+                if known is not None:
+                    left.remove(known)
+    return found
 
 
 def _lowest_free(protocol: str, busy: set[PortKey], ranges: Iterable[PortRange]) -> int:

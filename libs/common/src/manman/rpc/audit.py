@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,7 +28,7 @@ from manman.rpc.errors import code_name, to_failure
 from manman.v1.permissions_pb2 import ROLE_VIEWER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from google.protobuf.descriptor import MethodDescriptor
 
@@ -35,6 +36,9 @@ CHATTER = frozenset({"Heartbeat", "SendBatchedLogs"})
 """What hosts say all the time: it changes nothing that anybody decides."""
 
 OUTCOME_TIMEOUT_S = 5.0
+
+MAX_LISTED = 100
+"""So many messages of a list are looked at for ids."""
 
 UNRECORDED = Counter("manman_audit_outcomes_lost_total", "Audit entries whose outcome could not be written.")
 
@@ -70,14 +74,23 @@ def is_recorded(method: MethodDescriptor) -> bool:
 
 
 def ids_of(message: object) -> dict[str, str]:
-    """Return the ids in a message and in the messages that are its fields, by field name."""
+    """Return the ids in a message and in the messages that are its fields, by field name; those of a list as `1,2`."""
     if not isinstance(message, Message):
         return {}
     ids = _own_ids(message)
     for field, value in message.ListFields():
-        if field.message_type is not None and not field.is_repeated:
-            ids = _own_ids(value) | ids
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        ids = (_ids_of_list(value) if field.is_repeated else _own_ids(value)) | ids
     return ids
+
+
+def _ids_of_list(messages: Iterable[Message]) -> dict[str, str]:
+    found: dict[str, dict[str, None]] = {}
+    for message in itertools.islice(messages, MAX_LISTED):
+        for name, value in _own_ids(message).items():
+            found.setdefault(name, {})[value] = None
+    return {name: ",".join(values) for name, values in found.items()}
 
 
 def _own_ids(message: Message) -> dict[str, str]:

@@ -66,6 +66,21 @@ class ManManAPIStub:
                 request_serializer=manman_dot_v1_dot_servers__pb2.UpdateServerRequest.SerializeToString,
                 response_deserializer=manman_dot_v1_dot_servers__pb2.UpdateServerResponse.FromString,
                 _registered_method=True)
+        self.DrainServer = channel.unary_unary(
+                '/manman.v1.ManManAPI/DrainServer',
+                request_serializer=manman_dot_v1_dot_servers__pb2.DrainServerRequest.SerializeToString,
+                response_deserializer=manman_dot_v1_dot_servers__pb2.DrainServerResponse.FromString,
+                _registered_method=True)
+        self.UndrainServer = channel.unary_unary(
+                '/manman.v1.ManManAPI/UndrainServer',
+                request_serializer=manman_dot_v1_dot_servers__pb2.UndrainServerRequest.SerializeToString,
+                response_deserializer=manman_dot_v1_dot_servers__pb2.UndrainServerResponse.FromString,
+                _registered_method=True)
+        self.ListServerCapabilities = channel.unary_unary(
+                '/manman.v1.ManManAPI/ListServerCapabilities',
+                request_serializer=manman_dot_v1_dot_servers__pb2.ListServerCapabilitiesRequest.SerializeToString,
+                response_deserializer=manman_dot_v1_dot_servers__pb2.ListServerCapabilitiesResponse.FromString,
+                _registered_method=True)
         self.DeleteServer = channel.unary_unary(
                 '/manman.v1.ManManAPI/DeleteServer',
                 request_serializer=manman_dot_v1_dot_servers__pb2.DeleteServerRequest.SerializeToString,
@@ -140,6 +155,16 @@ class ManManAPIStub:
                 '/manman.v1.ManManAPI/UpdateServerGameConfig',
                 request_serializer=manman_dot_v1_dot_server__game__configs__pb2.UpdateServerGameConfigRequest.SerializeToString,
                 response_deserializer=manman_dot_v1_dot_server__game__configs__pb2.UpdateServerGameConfigResponse.FromString,
+                _registered_method=True)
+        self.BatchUpdateServerGameConfigs = channel.unary_unary(
+                '/manman.v1.ManManAPI/BatchUpdateServerGameConfigs',
+                request_serializer=manman_dot_v1_dot_server__game__configs__pb2.BatchUpdateServerGameConfigsRequest.SerializeToString,
+                response_deserializer=manman_dot_v1_dot_server__game__configs__pb2.BatchUpdateServerGameConfigsResponse.FromString,
+                _registered_method=True)
+        self.GetEffectiveEnv = channel.unary_unary(
+                '/manman.v1.ManManAPI/GetEffectiveEnv',
+                request_serializer=manman_dot_v1_dot_server__game__configs__pb2.GetEffectiveEnvRequest.SerializeToString,
+                response_deserializer=manman_dot_v1_dot_server__game__configs__pb2.GetEffectiveEnvResponse.FromString,
                 _registered_method=True)
         self.DeleteServerGameConfig = channel.unary_unary(
                 '/manman.v1.ManManAPI/DeleteServerGameConfig',
@@ -417,6 +442,27 @@ class ManManAPIServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DrainServer(self, request, context):
+        """Takes a server out of service: no session is started on it, those that are live go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndrainServer(self, request, context):
+        """Takes a server back into service.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListServerCapabilities(self, request, context):
+        """Lists what a server's host said about its resources, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteServer(self, request, context):
         """Removes a server. Refused while a session is live on it; unknown ids are fine.
         """
@@ -523,6 +569,20 @@ class ManManAPIServicer:
 
     def UpdateServerGameConfig(self, request, context):
         """Changes a deployment; the next session uses the change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchUpdateServerGameConfigs(self, request, context):
+        """Changes several deployments at once: all of them or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEffectiveEnv(self, request, context):
+        """Returns the environment that a session of a deployment would get now, secrets masked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -905,6 +965,21 @@ def add_ManManAPIServicer_to_server(servicer, server):
                     request_deserializer=manman_dot_v1_dot_servers__pb2.UpdateServerRequest.FromString,
                     response_serializer=manman_dot_v1_dot_servers__pb2.UpdateServerResponse.SerializeToString,
             ),
+            'DrainServer': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainServer,
+                    request_deserializer=manman_dot_v1_dot_servers__pb2.DrainServerRequest.FromString,
+                    response_serializer=manman_dot_v1_dot_servers__pb2.DrainServerResponse.SerializeToString,
+            ),
+            'UndrainServer': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndrainServer,
+                    request_deserializer=manman_dot_v1_dot_servers__pb2.UndrainServerRequest.FromString,
+                    response_serializer=manman_dot_v1_dot_servers__pb2.UndrainServerResponse.SerializeToString,
+            ),
+            'ListServerCapabilities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListServerCapabilities,
+                    request_deserializer=manman_dot_v1_dot_servers__pb2.ListServerCapabilitiesRequest.FromString,
+                    response_serializer=manman_dot_v1_dot_servers__pb2.ListServerCapabilitiesResponse.SerializeToString,
+            ),
             'DeleteServer': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteServer,
                     request_deserializer=manman_dot_v1_dot_servers__pb2.DeleteServerRequest.FromString,
@@ -979,6 +1054,16 @@ def add_ManManAPIServicer_to_server(servicer, server):
                     servicer.UpdateServerGameConfig,
                     request_deserializer=manman_dot_v1_dot_server__game__configs__pb2.UpdateServerGameConfigRequest.FromString,
                     response_serializer=manman_dot_v1_dot_server__game__configs__pb2.UpdateServerGameConfigResponse.SerializeToString,
+            ),
+            'BatchUpdateServerGameConfigs': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchUpdateServerGameConfigs,
+                    request_deserializer=manman_dot_v1_dot_server__game__configs__pb2.BatchUpdateServerGameConfigsRequest.FromString,
+                    response_serializer=manman_dot_v1_dot_server__game__configs__pb2.BatchUpdateServerGameConfigsResponse.SerializeToString,
+            ),
+            'GetEffectiveEnv': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEffectiveEnv,
+                    request_deserializer=manman_dot_v1_dot_server__game__configs__pb2.GetEffectiveEnvRequest.FromString,
+                    response_serializer=manman_dot_v1_dot_server__game__configs__pb2.GetEffectiveEnvResponse.SerializeToString,
             ),
             'DeleteServerGameConfig': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteServerGameConfig,
@@ -1332,6 +1417,87 @@ class ManManAPI:
             '/manman.v1.ManManAPI/UpdateServer',
             manman_dot_v1_dot_servers__pb2.UpdateServerRequest.SerializeToString,
             manman_dot_v1_dot_servers__pb2.UpdateServerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainServer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/manman.v1.ManManAPI/DrainServer',
+            manman_dot_v1_dot_servers__pb2.DrainServerRequest.SerializeToString,
+            manman_dot_v1_dot_servers__pb2.DrainServerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndrainServer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/manman.v1.ManManAPI/UndrainServer',
+            manman_dot_v1_dot_servers__pb2.UndrainServerRequest.SerializeToString,
+            manman_dot_v1_dot_servers__pb2.UndrainServerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListServerCapabilities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/manman.v1.ManManAPI/ListServerCapabilities',
+            manman_dot_v1_dot_servers__pb2.ListServerCapabilitiesRequest.SerializeToString,
+            manman_dot_v1_dot_servers__pb2.ListServerCapabilitiesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1737,6 +1903,60 @@ class ManManAPI:
             '/manman.v1.ManManAPI/UpdateServerGameConfig',
             manman_dot_v1_dot_server__game__configs__pb2.UpdateServerGameConfigRequest.SerializeToString,
             manman_dot_v1_dot_server__game__configs__pb2.UpdateServerGameConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchUpdateServerGameConfigs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/manman.v1.ManManAPI/BatchUpdateServerGameConfigs',
+            manman_dot_v1_dot_server__game__configs__pb2.BatchUpdateServerGameConfigsRequest.SerializeToString,
+            manman_dot_v1_dot_server__game__configs__pb2.BatchUpdateServerGameConfigsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEffectiveEnv(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/manman.v1.ManManAPI/GetEffectiveEnv',
+            manman_dot_v1_dot_server__game__configs__pb2.GetEffectiveEnvRequest.SerializeToString,
+            manman_dot_v1_dot_server__game__configs__pb2.GetEffectiveEnvResponse.FromString,
             options,
             channel_credentials,
             insecure,

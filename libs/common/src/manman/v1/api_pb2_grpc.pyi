@@ -53,6 +53,12 @@ class ManManAPIStub:
     """Adds a server by hand; the first one becomes the default."""
     UpdateServer: _grpc.UnaryUnaryMultiCallable[_servers_pb2.UpdateServerRequest, _servers_pb2.UpdateServerResponse]
     """Changes a server."""
+    DrainServer: _grpc.UnaryUnaryMultiCallable[_servers_pb2.DrainServerRequest, _servers_pb2.DrainServerResponse]
+    """Takes a server out of service: no session is started on it, those that are live go on."""
+    UndrainServer: _grpc.UnaryUnaryMultiCallable[_servers_pb2.UndrainServerRequest, _servers_pb2.UndrainServerResponse]
+    """Takes a server back into service."""
+    ListServerCapabilities: _grpc.UnaryUnaryMultiCallable[_servers_pb2.ListServerCapabilitiesRequest, _servers_pb2.ListServerCapabilitiesResponse]
+    """Lists what a server's host said about its resources, newest first."""
     DeleteServer: _grpc.UnaryUnaryMultiCallable[_servers_pb2.DeleteServerRequest, _servers_pb2.DeleteServerResponse]
     """Removes a server. Refused while a session is live on it; unknown ids are fine."""
     ListGames: _grpc.UnaryUnaryMultiCallable[_games_pb2.ListGamesRequest, _games_pb2.ListGamesResponse]
@@ -92,6 +98,10 @@ class ManManAPIStub:
     """Places a game config on a server and reserves its ports."""
     UpdateServerGameConfig: _grpc.UnaryUnaryMultiCallable[_server_game_configs_pb2.UpdateServerGameConfigRequest, _server_game_configs_pb2.UpdateServerGameConfigResponse]
     """Changes a deployment; the next session uses the change."""
+    BatchUpdateServerGameConfigs: _grpc.UnaryUnaryMultiCallable[_server_game_configs_pb2.BatchUpdateServerGameConfigsRequest, _server_game_configs_pb2.BatchUpdateServerGameConfigsResponse]
+    """Changes several deployments at once: all of them or none."""
+    GetEffectiveEnv: _grpc.UnaryUnaryMultiCallable[_server_game_configs_pb2.GetEffectiveEnvRequest, _server_game_configs_pb2.GetEffectiveEnvResponse]
+    """Returns the environment that a session of a deployment would get now, secrets masked."""
     DeleteServerGameConfig: _grpc.UnaryUnaryMultiCallable[_server_game_configs_pb2.DeleteServerGameConfigRequest, _server_game_configs_pb2.DeleteServerGameConfigResponse]
     """Removes a deployment. Refused while a session of it is live; unknown ids are fine."""
     ListSessions: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.ListSessionsRequest, _sessions_pb2.ListSessionsResponse]
@@ -232,6 +242,12 @@ class ManManAPIAsyncStub(ManManAPIStub):
     """Adds a server by hand; the first one becomes the default."""
     UpdateServer: _aio.UnaryUnaryMultiCallable[_servers_pb2.UpdateServerRequest, _servers_pb2.UpdateServerResponse]  # type: ignore[assignment]
     """Changes a server."""
+    DrainServer: _aio.UnaryUnaryMultiCallable[_servers_pb2.DrainServerRequest, _servers_pb2.DrainServerResponse]  # type: ignore[assignment]
+    """Takes a server out of service: no session is started on it, those that are live go on."""
+    UndrainServer: _aio.UnaryUnaryMultiCallable[_servers_pb2.UndrainServerRequest, _servers_pb2.UndrainServerResponse]  # type: ignore[assignment]
+    """Takes a server back into service."""
+    ListServerCapabilities: _aio.UnaryUnaryMultiCallable[_servers_pb2.ListServerCapabilitiesRequest, _servers_pb2.ListServerCapabilitiesResponse]  # type: ignore[assignment]
+    """Lists what a server's host said about its resources, newest first."""
     DeleteServer: _aio.UnaryUnaryMultiCallable[_servers_pb2.DeleteServerRequest, _servers_pb2.DeleteServerResponse]  # type: ignore[assignment]
     """Removes a server. Refused while a session is live on it; unknown ids are fine."""
     ListGames: _aio.UnaryUnaryMultiCallable[_games_pb2.ListGamesRequest, _games_pb2.ListGamesResponse]  # type: ignore[assignment]
@@ -271,6 +287,10 @@ class ManManAPIAsyncStub(ManManAPIStub):
     """Places a game config on a server and reserves its ports."""
     UpdateServerGameConfig: _aio.UnaryUnaryMultiCallable[_server_game_configs_pb2.UpdateServerGameConfigRequest, _server_game_configs_pb2.UpdateServerGameConfigResponse]  # type: ignore[assignment]
     """Changes a deployment; the next session uses the change."""
+    BatchUpdateServerGameConfigs: _aio.UnaryUnaryMultiCallable[_server_game_configs_pb2.BatchUpdateServerGameConfigsRequest, _server_game_configs_pb2.BatchUpdateServerGameConfigsResponse]  # type: ignore[assignment]
+    """Changes several deployments at once: all of them or none."""
+    GetEffectiveEnv: _aio.UnaryUnaryMultiCallable[_server_game_configs_pb2.GetEffectiveEnvRequest, _server_game_configs_pb2.GetEffectiveEnvResponse]  # type: ignore[assignment]
+    """Returns the environment that a session of a deployment would get now, secrets masked."""
     DeleteServerGameConfig: _aio.UnaryUnaryMultiCallable[_server_game_configs_pb2.DeleteServerGameConfigRequest, _server_game_configs_pb2.DeleteServerGameConfigResponse]  # type: ignore[assignment]
     """Removes a deployment. Refused while a session of it is live; unknown ids are fine."""
     ListSessions: _aio.UnaryUnaryMultiCallable[_sessions_pb2.ListSessionsRequest, _sessions_pb2.ListSessionsResponse]  # type: ignore[assignment]
@@ -434,6 +454,30 @@ class ManManAPIServicer(metaclass=_abc_1.ABCMeta):
         """Changes a server."""
 
     @_abc_1.abstractmethod
+    def DrainServer(
+        self,
+        request: _servers_pb2.DrainServerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_servers_pb2.DrainServerResponse, _abc.Awaitable[_servers_pb2.DrainServerResponse]]:
+        """Takes a server out of service: no session is started on it, those that are live go on."""
+
+    @_abc_1.abstractmethod
+    def UndrainServer(
+        self,
+        request: _servers_pb2.UndrainServerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_servers_pb2.UndrainServerResponse, _abc.Awaitable[_servers_pb2.UndrainServerResponse]]:
+        """Takes a server back into service."""
+
+    @_abc_1.abstractmethod
+    def ListServerCapabilities(
+        self,
+        request: _servers_pb2.ListServerCapabilitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_servers_pb2.ListServerCapabilitiesResponse, _abc.Awaitable[_servers_pb2.ListServerCapabilitiesResponse]]:
+        """Lists what a server's host said about its resources, newest first."""
+
+    @_abc_1.abstractmethod
     def DeleteServer(
         self,
         request: _servers_pb2.DeleteServerRequest,
@@ -561,6 +605,22 @@ class ManManAPIServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_server_game_configs_pb2.UpdateServerGameConfigResponse, _abc.Awaitable[_server_game_configs_pb2.UpdateServerGameConfigResponse]]:
         """Changes a deployment; the next session uses the change."""
+
+    @_abc_1.abstractmethod
+    def BatchUpdateServerGameConfigs(
+        self,
+        request: _server_game_configs_pb2.BatchUpdateServerGameConfigsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_server_game_configs_pb2.BatchUpdateServerGameConfigsResponse, _abc.Awaitable[_server_game_configs_pb2.BatchUpdateServerGameConfigsResponse]]:
+        """Changes several deployments at once: all of them or none."""
+
+    @_abc_1.abstractmethod
+    def GetEffectiveEnv(
+        self,
+        request: _server_game_configs_pb2.GetEffectiveEnvRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_server_game_configs_pb2.GetEffectiveEnvResponse, _abc.Awaitable[_server_game_configs_pb2.GetEffectiveEnvResponse]]:
+        """Returns the environment that a session of a deployment would get now, secrets masked."""
 
     @_abc_1.abstractmethod
     def DeleteServerGameConfig(

@@ -59,6 +59,8 @@ class GameConfig(_message.Message):
     STOP_COMMAND_FIELD_NUMBER: _builtins.int
     STOP_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
+    READY_PATTERN_FIELD_NUMBER: _builtins.int
+    RESTART_POLICY_FIELD_NUMBER: _builtins.int
     config_id: _builtins.int
     game_id: _builtins.int
     name: _builtins.str
@@ -73,6 +75,8 @@ class GameConfig(_message.Message):
     """How long the game may take to stop before it is killed; 0 means the platform's default."""
     stop_signal: _builtins.str
     """Signal that stops the game, for example SIGINT; empty means SIGTERM."""
+    ready_pattern: _builtins.str
+    """RE2 expression; the game is ready for players when a line of its output matches. Stored; not acted on yet."""
     @_builtins.property
     def env_template(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Environment; values may hold `{{name}}` placeholders."""
@@ -93,6 +97,10 @@ class GameConfig(_message.Message):
 
     @_builtins.property
     def resources(self) -> _values_pb2.ResourceLimits: ...
+    @_builtins.property
+    def restart_policy(self) -> _values_pb2.RestartPolicy:
+        """Stored; not acted on yet."""
+
     def __init__(
         self,
         *,
@@ -110,10 +118,12 @@ class GameConfig(_message.Message):
         stop_command: _builtins.str = ...,
         stop_timeout_seconds: _builtins.int = ...,
         stop_signal: _builtins.str = ...,
+        ready_pattern: _builtins.str = ...,
+        restart_policy: _values_pb2.RestartPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "config_id", b"config_id", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "game_id", b"game_id", "image", b"image", "name", b"name", "parameters", b"parameters", "resources", b"resources", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "config_id", b"config_id", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "game_id", b"game_id", "image", b"image", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -257,6 +267,8 @@ class CreateGameConfigRequest(_message.Message):
     STOP_COMMAND_FIELD_NUMBER: _builtins.int
     STOP_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
+    READY_PATTERN_FIELD_NUMBER: _builtins.int
+    RESTART_POLICY_FIELD_NUMBER: _builtins.int
     game_id: _builtins.int
     name: _builtins.str
     image: _builtins.str
@@ -264,6 +276,7 @@ class CreateGameConfigRequest(_message.Message):
     stop_command: _builtins.str
     stop_timeout_seconds: _builtins.int
     stop_signal: _builtins.str
+    ready_pattern: _builtins.str
     @_builtins.property
     def env_template(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -276,6 +289,8 @@ class CreateGameConfigRequest(_message.Message):
     def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def resources(self) -> _values_pb2.ResourceLimits: ...
+    @_builtins.property
+    def restart_policy(self) -> _values_pb2.RestartPolicy: ...
     def __init__(
         self,
         *,
@@ -292,10 +307,12 @@ class CreateGameConfigRequest(_message.Message):
         stop_command: _builtins.str = ...,
         stop_timeout_seconds: _builtins.int = ...,
         stop_signal: _builtins.str = ...,
+        ready_pattern: _builtins.str = ...,
+        restart_policy: _values_pb2.RestartPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "game_id", b"game_id", "image", b"image", "name", b"name", "parameters", b"parameters", "resources", b"resources", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "game_id", b"game_id", "image", b"image", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -363,6 +380,8 @@ class UpdateGameConfigRequest(_message.Message):
     STOP_COMMAND_FIELD_NUMBER: _builtins.int
     STOP_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
+    READY_PATTERN_FIELD_NUMBER: _builtins.int
+    RESTART_POLICY_FIELD_NUMBER: _builtins.int
     config_id: _builtins.int
     name: _builtins.str
     image: _builtins.str
@@ -370,6 +389,7 @@ class UpdateGameConfigRequest(_message.Message):
     stop_command: _builtins.str
     stop_timeout_seconds: _builtins.int
     stop_signal: _builtins.str
+    ready_pattern: _builtins.str
     @_builtins.property
     def env_template(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -379,7 +399,7 @@ class UpdateGameConfigRequest(_message.Message):
     @_builtins.property
     def update_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of name, image, args_template, env_template, entrypoint, command, files, parameters, resources,
-        stop_command, stop_timeout_seconds, stop_signal.
+        stop_command, stop_timeout_seconds, stop_signal, ready_pattern, restart_policy.
         """
 
     @_builtins.property
@@ -388,6 +408,8 @@ class UpdateGameConfigRequest(_message.Message):
     def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def resources(self) -> _values_pb2.ResourceLimits: ...
+    @_builtins.property
+    def restart_policy(self) -> _values_pb2.RestartPolicy: ...
     def __init__(
         self,
         *,
@@ -405,10 +427,12 @@ class UpdateGameConfigRequest(_message.Message):
         stop_command: _builtins.str = ...,
         stop_timeout_seconds: _builtins.int = ...,
         stop_signal: _builtins.str = ...,
+        ready_pattern: _builtins.str = ...,
+        restart_policy: _values_pb2.RestartPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "config_id", b"config_id", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "image", b"image", "name", b"name", "parameters", b"parameters", "resources", b"resources", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds", "update_paths", b"update_paths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "config_id", b"config_id", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "image", b"image", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds", "update_paths", b"update_paths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

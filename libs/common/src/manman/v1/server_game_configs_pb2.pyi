@@ -72,17 +72,50 @@ class ServerGameConfig(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class EnvOverridesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SERVER_GAME_CONFIG_ID_FIELD_NUMBER: _builtins.int
     SERVER_ID_FIELD_NUMBER: _builtins.int
     GAME_CONFIG_ID_FIELD_NUMBER: _builtins.int
     PORT_BINDINGS_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    ENV_OVERRIDES_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    STOP_COMMAND_FIELD_NUMBER: _builtins.int
+    STOP_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    STOP_SIGNAL_FIELD_NUMBER: _builtins.int
+    RESTART_POLICY_FIELD_NUMBER: _builtins.int
+    CONNECT_ADDRESSES_FIELD_NUMBER: _builtins.int
     server_game_config_id: _builtins.int
     server_id: _builtins.int
     game_config_id: _builtins.int
     status: _builtins.str
     """active while a session is live, else inactive."""
+    stop_command: _builtins.str
+    """Wins over the config's when not empty."""
+    stop_timeout_seconds: _builtins.int
+    """Wins over the config's when not 0."""
+    stop_signal: _builtins.str
+    """Wins over the config's when not empty."""
     @_builtins.property
     def port_bindings(self) -> _containers.RepeatedCompositeFieldContainer[_values_pb2.PortBinding]:
         """As given, with every automatic host port filled in."""
@@ -90,6 +123,22 @@ class ServerGameConfig(_message.Message):
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values that override the config's parameters, by key."""
+
+    @_builtins.property
+    def env_overrides(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Laid over the config's `env_template`; values may hold `{{name}}` placeholders. Strategies of the environment follow."""
+
+    @_builtins.property
+    def resources(self) -> _values_pb2.ResourceLimits:
+        """Each limit that is not 0 wins over the config's."""
+
+    @_builtins.property
+    def restart_policy(self) -> _values_pb2.RestartPolicy:
+        """Wins over the config's as a whole when its `policy` is not empty. Stored; not acted on yet."""
+
+    @_builtins.property
+    def connect_addresses(self) -> _containers.RepeatedCompositeFieldContainer[_values_pb2.ConnectAddress]:
+        """Where players connect, in the order of the bindings."""
 
     def __init__(
         self,
@@ -100,10 +149,17 @@ class ServerGameConfig(_message.Message):
         port_bindings: _abc.Iterable[_values_pb2.PortBinding] | None = ...,
         parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         status: _builtins.str = ...,
+        env_overrides: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        resources: _values_pb2.ResourceLimits | None = ...,
+        stop_command: _builtins.str = ...,
+        stop_timeout_seconds: _builtins.int = ...,
+        stop_signal: _builtins.str = ...,
+        restart_policy: _values_pb2.RestartPolicy | None = ...,
+        connect_addresses: _abc.Iterable[_values_pb2.ConnectAddress] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["game_config_id", b"game_config_id", "parameters", b"parameters", "port_bindings", b"port_bindings", "server_game_config_id", b"server_game_config_id", "server_id", b"server_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_addresses", b"connect_addresses", "env_overrides", b"env_overrides", "game_config_id", b"game_config_id", "parameters", b"parameters", "port_bindings", b"port_bindings", "resources", b"resources", "restart_policy", b"restart_policy", "server_game_config_id", b"server_game_config_id", "server_id", b"server_id", "status", b"status", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -210,7 +266,9 @@ Global___GetServerGameConfigResponse: _TypeAlias = GetServerGameConfigResponse  
 
 @_typing.final
 class DeployGameConfigRequest(_message.Message):
-    """Places a game config on a server and reserves its ports there. A config can be on a server once."""
+    """Places a game config on a server and reserves its ports there. A config can be on a server once. The fields mean what
+    they mean in ServerGameConfig.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -234,16 +292,51 @@ class DeployGameConfigRequest(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class EnvOverridesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SERVER_ID_FIELD_NUMBER: _builtins.int
     GAME_CONFIG_ID_FIELD_NUMBER: _builtins.int
     PORT_BINDINGS_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    ENV_OVERRIDES_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    STOP_COMMAND_FIELD_NUMBER: _builtins.int
+    STOP_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    STOP_SIGNAL_FIELD_NUMBER: _builtins.int
+    RESTART_POLICY_FIELD_NUMBER: _builtins.int
     server_id: _builtins.int
     game_config_id: _builtins.int
+    stop_command: _builtins.str
+    stop_timeout_seconds: _builtins.int
+    stop_signal: _builtins.str
     @_builtins.property
     def port_bindings(self) -> _containers.RepeatedCompositeFieldContainer[_values_pb2.PortBinding]: ...
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def env_overrides(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def resources(self) -> _values_pb2.ResourceLimits: ...
+    @_builtins.property
+    def restart_policy(self) -> _values_pb2.RestartPolicy: ...
     def __init__(
         self,
         *,
@@ -251,10 +344,16 @@ class DeployGameConfigRequest(_message.Message):
         game_config_id: _builtins.int = ...,
         port_bindings: _abc.Iterable[_values_pb2.PortBinding] | None = ...,
         parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        env_overrides: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        resources: _values_pb2.ResourceLimits | None = ...,
+        stop_command: _builtins.str = ...,
+        stop_timeout_seconds: _builtins.int = ...,
+        stop_signal: _builtins.str = ...,
+        restart_policy: _values_pb2.RestartPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["game_config_id", b"game_config_id", "parameters", b"parameters", "port_bindings", b"port_bindings", "server_id", b"server_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["env_overrides", b"env_overrides", "game_config_id", b"game_config_id", "parameters", b"parameters", "port_bindings", b"port_bindings", "resources", b"resources", "restart_policy", b"restart_policy", "server_id", b"server_id", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -284,7 +383,9 @@ Global___DeployGameConfigResponse: _TypeAlias = DeployGameConfigResponse  # noqa
 
 @_typing.final
 class UpdateServerGameConfigRequest(_message.Message):
-    """Changes a deployment; the next session uses it. Without `update_paths` every non-empty field is applied."""
+    """Changes a deployment; the next session uses it. Without `update_paths` every non-empty field is applied; with it exactly
+    the named ones.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -308,21 +409,58 @@ class UpdateServerGameConfigRequest(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class EnvOverridesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SERVER_GAME_CONFIG_ID_FIELD_NUMBER: _builtins.int
     PORT_BINDINGS_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     UPDATE_PATHS_FIELD_NUMBER: _builtins.int
+    ENV_OVERRIDES_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    STOP_COMMAND_FIELD_NUMBER: _builtins.int
+    STOP_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    STOP_SIGNAL_FIELD_NUMBER: _builtins.int
+    RESTART_POLICY_FIELD_NUMBER: _builtins.int
     server_game_config_id: _builtins.int
     status: _builtins.str
+    stop_command: _builtins.str
+    stop_timeout_seconds: _builtins.int
+    stop_signal: _builtins.str
     @_builtins.property
     def port_bindings(self) -> _containers.RepeatedCompositeFieldContainer[_values_pb2.PortBinding]: ...
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
     def update_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Any of port_bindings, parameters, status."""
+        """Any of port_bindings, parameters, status, env_overrides, resources, stop_command, stop_timeout_seconds, stop_signal,
+        restart_policy.
+        """
 
+    @_builtins.property
+    def env_overrides(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def resources(self) -> _values_pb2.ResourceLimits: ...
+    @_builtins.property
+    def restart_policy(self) -> _values_pb2.RestartPolicy: ...
     def __init__(
         self,
         *,
@@ -331,10 +469,16 @@ class UpdateServerGameConfigRequest(_message.Message):
         parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         status: _builtins.str = ...,
         update_paths: _abc.Iterable[_builtins.str] | None = ...,
+        env_overrides: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        resources: _values_pb2.ResourceLimits | None = ...,
+        stop_command: _builtins.str = ...,
+        stop_timeout_seconds: _builtins.int = ...,
+        stop_signal: _builtins.str = ...,
+        restart_policy: _values_pb2.RestartPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "port_bindings", b"port_bindings", "server_game_config_id", b"server_game_config_id", "status", b"status", "update_paths", b"update_paths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["env_overrides", b"env_overrides", "parameters", b"parameters", "port_bindings", b"port_bindings", "resources", b"resources", "restart_policy", b"restart_policy", "server_game_config_id", b"server_game_config_id", "status", b"status", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds", "update_paths", b"update_paths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -361,6 +505,136 @@ class UpdateServerGameConfigResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateServerGameConfigResponse: _TypeAlias = UpdateServerGameConfigResponse  # noqa: Y015
+
+@_typing.final
+class BatchUpdateServerGameConfigsRequest(_message.Message):
+    """Changes several deployments at once: all of them or none. Ports that one gives up are free for the others, so two can
+    exchange theirs. A refusal names the request at fault by its place, and the deployment.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___UpdateServerGameConfigRequest]:
+        """Each deployment at most once."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___UpdateServerGameConfigRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchUpdateServerGameConfigsRequest: _TypeAlias = BatchUpdateServerGameConfigsRequest  # noqa: Y015
+
+@_typing.final
+class BatchUpdateServerGameConfigsResponse(_message.Message):
+    """The deployments after the change, in the order of the requests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def configs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerGameConfig]: ...
+    def __init__(
+        self,
+        *,
+        configs: _abc.Iterable[Global___ServerGameConfig] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configs", b"configs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchUpdateServerGameConfigsResponse: _TypeAlias = BatchUpdateServerGameConfigsResponse  # noqa: Y015
+
+@_typing.final
+class GetEffectiveEnvRequest(_message.Message):
+    """Asks for the environment that a session of a deployment would get now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVER_GAME_CONFIG_ID_FIELD_NUMBER: _builtins.int
+    server_game_config_id: _builtins.int
+    def __init__(
+        self,
+        *,
+        server_game_config_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["server_game_config_id", b"server_game_config_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEffectiveEnvRequest: _TypeAlias = GetEffectiveEnvRequest  # noqa: Y015
+
+@_typing.final
+class GetEffectiveEnvResponse(_message.Message):
+    """The environment, rendered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIABLES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def variables(self) -> _containers.RepeatedCompositeFieldContainer[Global___EffectiveVariable]:
+        """By name."""
+
+    def __init__(
+        self,
+        *,
+        variables: _abc.Iterable[Global___EffectiveVariable] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["variables", b"variables"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEffectiveEnvResponse: _TypeAlias = GetEffectiveEnvResponse  # noqa: Y015
+
+@_typing.final
+class EffectiveVariable(_message.Message):
+    """One variable of an environment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    MASKED_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    value: _builtins.str
+    """`***` when it is masked."""
+    masked: _builtins.bool
+    """Whether the value is hidden: it holds the value of a secret parameter, or the name says that it is a secret (it holds
+    PASSWORD, SECRET or TOKEN).
+    """
+    source: _builtins.str
+    """Which level said the last word: game_config (`env_template`), server_game_config (`env_overrides`) or
+    configuration_strategy.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+        masked: _builtins.bool = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["masked", b"masked", "name", b"name", "source", b"source", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EffectiveVariable: _TypeAlias = EffectiveVariable  # noqa: Y015
 
 @_typing.final
 class DeleteServerGameConfigRequest(_message.Message):
@@ -426,16 +700,51 @@ class ValidateDeploymentRequest(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class EnvOverridesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SERVER_ID_FIELD_NUMBER: _builtins.int
     GAME_CONFIG_ID_FIELD_NUMBER: _builtins.int
     PORT_BINDINGS_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    ENV_OVERRIDES_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    STOP_COMMAND_FIELD_NUMBER: _builtins.int
+    STOP_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    STOP_SIGNAL_FIELD_NUMBER: _builtins.int
+    RESTART_POLICY_FIELD_NUMBER: _builtins.int
     server_id: _builtins.int
     game_config_id: _builtins.int
+    stop_command: _builtins.str
+    stop_timeout_seconds: _builtins.int
+    stop_signal: _builtins.str
     @_builtins.property
     def port_bindings(self) -> _containers.RepeatedCompositeFieldContainer[_values_pb2.PortBinding]: ...
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def env_overrides(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def resources(self) -> _values_pb2.ResourceLimits: ...
+    @_builtins.property
+    def restart_policy(self) -> _values_pb2.RestartPolicy: ...
     def __init__(
         self,
         *,
@@ -443,10 +752,16 @@ class ValidateDeploymentRequest(_message.Message):
         game_config_id: _builtins.int = ...,
         port_bindings: _abc.Iterable[_values_pb2.PortBinding] | None = ...,
         parameters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        env_overrides: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        resources: _values_pb2.ResourceLimits | None = ...,
+        stop_command: _builtins.str = ...,
+        stop_timeout_seconds: _builtins.int = ...,
+        stop_signal: _builtins.str = ...,
+        restart_policy: _values_pb2.RestartPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["game_config_id", b"game_config_id", "parameters", b"parameters", "port_bindings", b"port_bindings", "server_id", b"server_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["env_overrides", b"env_overrides", "game_config_id", b"game_config_id", "parameters", b"parameters", "port_bindings", b"port_bindings", "resources", b"resources", "restart_policy", b"restart_policy", "server_id", b"server_id", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

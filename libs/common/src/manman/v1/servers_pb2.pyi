@@ -33,6 +33,10 @@ class Server(_message.Message):
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     PUBLIC_ADDRESS_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    HOST_DRAINING_FIELD_NUMBER: _builtins.int
+    ANNOUNCED_ADDRESS_FIELD_NUMBER: _builtins.int
+    PORT_RANGES_FIELD_NUMBER: _builtins.int
     server_id: _builtins.int
     name: _builtins.str
     """Unique over all servers."""
@@ -45,7 +49,13 @@ class Server(_message.Message):
     is_default: _builtins.bool
     """Preselected in user interfaces; exactly one server is."""
     public_address: _builtins.str
-    """Where players connect to: a host name or an address, as the host was told."""
+    """Where players connect to, a host name or an address: what an operator set, else what the host announced."""
+    draining: _builtins.bool
+    """An operator drains it: no session is started on it, those that are live go on."""
+    host_draining: _builtins.bool
+    """The host said itself that it takes no new sessions, whatever an operator wants."""
+    announced_address: _builtins.str
+    """What the host announced as its public address."""
     @_builtins.property
     def capabilities(self) -> Global___ServerCapabilities:
         """The last resources that the host reported; absent until it did."""
@@ -53,6 +63,12 @@ class Server(_message.Message):
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the host program can do beyond the basics."""
+
+    @_builtins.property
+    def port_ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___PortRange]:
+        """The ranges from which deployments get automatic ports, as an operator set them. When empty, those that the host
+        announced hold (`capabilities.available_ports`), else the platform's default.
+        """
 
     def __init__(
         self,
@@ -66,10 +82,14 @@ class Server(_message.Message):
         capabilities: Global___ServerCapabilities | None = ...,
         features: _abc.Iterable[_builtins.str] | None = ...,
         public_address: _builtins.str = ...,
+        draining: _builtins.bool = ...,
+        host_draining: _builtins.bool = ...,
+        announced_address: _builtins.str = ...,
+        port_ranges: _abc.Iterable[Global___PortRange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "environment", b"environment", "features", b"features", "is_default", b"is_default", "last_seen", b"last_seen", "name", b"name", "public_address", b"public_address", "server_id", b"server_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announced_address", b"announced_address", "capabilities", b"capabilities", "draining", b"draining", "environment", b"environment", "features", b"features", "host_draining", b"host_draining", "is_default", b"is_default", "last_seen", b"last_seen", "name", b"name", "port_ranges", b"port_ranges", "public_address", b"public_address", "server_id", b"server_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -87,11 +107,14 @@ class ServerCapabilities(_message.Message):
     AVAILABLE_CPU_MILLICORES_FIELD_NUMBER: _builtins.int
     AVAILABLE_PORTS_FIELD_NUMBER: _builtins.int
     DOCKER_VERSION_FIELD_NUMBER: _builtins.int
+    RECORDED_AT_FIELD_NUMBER: _builtins.int
     total_memory_mb: _builtins.int
     available_memory_mb: _builtins.int
     cpu_cores: _builtins.int
     available_cpu_millicores: _builtins.int
     docker_version: _builtins.str
+    recorded_at: _builtins.int
+    """When the host said so, Unix seconds. Ignored in requests."""
     @_builtins.property
     def available_ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___PortRange]:
         """Ports that deployments may be given when they ask for any free one."""
@@ -105,10 +128,11 @@ class ServerCapabilities(_message.Message):
         available_cpu_millicores: _builtins.int = ...,
         available_ports: _abc.Iterable[Global___PortRange] | None = ...,
         docker_version: _builtins.str = ...,
+        recorded_at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_cpu_millicores", b"available_cpu_millicores", "available_memory_mb", b"available_memory_mb", "available_ports", b"available_ports", "cpu_cores", b"cpu_cores", "docker_version", b"docker_version", "total_memory_mb", b"total_memory_mb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_cpu_millicores", b"available_cpu_millicores", "available_memory_mb", b"available_memory_mb", "available_ports", b"available_ports", "cpu_cores", b"cpu_cores", "docker_version", b"docker_version", "recorded_at", b"recorded_at", "total_memory_mb", b"total_memory_mb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -327,14 +351,22 @@ class UpdateServerRequest(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     UPDATE_PATHS_FIELD_NUMBER: _builtins.int
+    PUBLIC_ADDRESS_FIELD_NUMBER: _builtins.int
+    PORT_RANGES_FIELD_NUMBER: _builtins.int
     server_id: _builtins.int
     name: _builtins.str
     status: _builtins.str
     is_default: _builtins.bool
     """Takes the flag from the server that had it."""
+    public_address: _builtins.str
+    """Wins over what the host announces; cleared, that holds again."""
     @_builtins.property
     def update_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Any of name, status, is_default."""
+        """Any of name, status, is_default, public_address, port_ranges."""
+
+    @_builtins.property
+    def port_ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___PortRange]:
+        """Win over what the host announces; cleared, those hold again. Ports that deployments have stay where they are."""
 
     def __init__(
         self,
@@ -344,10 +376,12 @@ class UpdateServerRequest(_message.Message):
         status: _builtins.str = ...,
         is_default: _builtins.bool = ...,
         update_paths: _abc.Iterable[_builtins.str] | None = ...,
+        public_address: _builtins.str = ...,
+        port_ranges: _abc.Iterable[Global___PortRange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_default", b"is_default", "name", b"name", "server_id", b"server_id", "status", b"status", "update_paths", b"update_paths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_default", b"is_default", "name", b"name", "port_ranges", b"port_ranges", "public_address", b"public_address", "server_id", b"server_id", "status", b"status", "update_paths", b"update_paths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -374,6 +408,139 @@ class UpdateServerResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateServerResponse: _TypeAlias = UpdateServerResponse  # noqa: Y015
+
+@_typing.final
+class DrainServerRequest(_message.Message):
+    """Takes a server out of service without ending anything: no new sessions. Repeating it changes nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVER_ID_FIELD_NUMBER: _builtins.int
+    server_id: _builtins.int
+    def __init__(
+        self,
+        *,
+        server_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["server_id", b"server_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainServerRequest: _TypeAlias = DrainServerRequest  # noqa: Y015
+
+@_typing.final
+class DrainServerResponse(_message.Message):
+    """The server, draining."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def server(self) -> Global___Server: ...
+    def __init__(
+        self,
+        *,
+        server: Global___Server | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["server", b"server"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["server", b"server"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainServerResponse: _TypeAlias = DrainServerResponse  # noqa: Y015
+
+@_typing.final
+class UndrainServerRequest(_message.Message):
+    """Lets sessions start on a server again. Repeating it changes nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVER_ID_FIELD_NUMBER: _builtins.int
+    server_id: _builtins.int
+    def __init__(
+        self,
+        *,
+        server_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["server_id", b"server_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndrainServerRequest: _TypeAlias = UndrainServerRequest  # noqa: Y015
+
+@_typing.final
+class UndrainServerResponse(_message.Message):
+    """The server; sessions start on it again unless its host drains itself (`host_draining`)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def server(self) -> Global___Server: ...
+    def __init__(
+        self,
+        *,
+        server: Global___Server | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["server", b"server"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["server", b"server"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndrainServerResponse: _TypeAlias = UndrainServerResponse  # noqa: Y015
+
+@_typing.final
+class ListServerCapabilitiesRequest(_message.Message):
+    """Asks what a server's host said about its resources, newest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVER_ID_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    server_id: _builtins.int
+    limit: _builtins.int
+    """1 to 100; 0 or less means 50, more means 100. The newest 100 reports of a server are kept."""
+    def __init__(
+        self,
+        *,
+        server_id: _builtins.int = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "server_id", b"server_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListServerCapabilitiesRequest: _TypeAlias = ListServerCapabilitiesRequest  # noqa: Y015
+
+@_typing.final
+class ListServerCapabilitiesResponse(_message.Message):
+    """What the host said, newest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def capabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServerCapabilities]: ...
+    def __init__(
+        self,
+        *,
+        capabilities: _abc.Iterable[Global___ServerCapabilities] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListServerCapabilitiesResponse: _TypeAlias = ListServerCapabilitiesResponse  # noqa: Y015
 
 @_typing.final
 class DeleteServerRequest(_message.Message):

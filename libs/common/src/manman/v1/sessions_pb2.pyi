@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from manman.v1 import values_pb2 as _values_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -60,6 +61,7 @@ class Session(_message.Message):
     STOP_REQUESTED_AT_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     LAST_EVENT_AT_FIELD_NUMBER: _builtins.int
+    CONNECT_ADDRESSES_FIELD_NUMBER: _builtins.int
     session_id: _builtins.int
     server_game_config_id: _builtins.int
     started_at: _builtins.int
@@ -92,6 +94,10 @@ class Session(_message.Message):
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The values set for this session only."""
 
+    @_builtins.property
+    def connect_addresses(self) -> _containers.RepeatedCompositeFieldContainer[_values_pb2.ConnectAddress]:
+        """Where players connect while it is live, in the order of its deployment's bindings; empty once it ended."""
+
     def __init__(
         self,
         *,
@@ -111,10 +117,11 @@ class Session(_message.Message):
         stop_requested_at: _builtins.int = ...,
         created_at: _builtins.int = ...,
         last_event_at: _builtins.int = ...,
+        connect_addresses: _abc.Iterable[_values_pb2.ConnectAddress] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "exit_code", b"exit_code", "last_event_at", b"last_event_at", "parameters", b"parameters", "phase", b"phase", "progress_percent", b"progress_percent", "restored_from_backup_id", b"restored_from_backup_id", "server_game_config_id", b"server_game_config_id", "server_id", b"server_id", "session_id", b"session_id", "started_at", b"started_at", "status", b"status", "status_message", b"status_message", "status_reason", b"status_reason", "stop_requested_at", b"stop_requested_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_addresses", b"connect_addresses", "created_at", b"created_at", "ended_at", b"ended_at", "exit_code", b"exit_code", "last_event_at", b"last_event_at", "parameters", b"parameters", "phase", b"phase", "progress_percent", b"progress_percent", "restored_from_backup_id", b"restored_from_backup_id", "server_game_config_id", b"server_game_config_id", "server_id", b"server_id", "session_id", b"session_id", "started_at", b"started_at", "status", b"status", "status_message", b"status_message", "status_reason", b"status_reason", "stop_requested_at", b"stop_requested_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16manman/v1/values.proto\x12\tmanman.v1\x1a\x1b\x62uf/validate/validate.proto\"\x8b\x01\n\x0bPortBinding\x12#\n\x0e\x63ontainer_port\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x01\x12\x1e\n\thost_port\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\x12\x37\n\x08protocol\x18\x03 \x01(\tB%\xbaH\"r 2\x1e^([Tt][Cc][Pp]|[Uu][Dd][Pp])?$\"r\n\x0c\x46ileTemplate\x12\x16\n\x04path\x18\x01 \x01(\tB\x08\xbaH\x05r\x03:\x01/\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12$\n\x04mode\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x32\x0f^([0-7]{3,4})?$\x12\x13\n\x0bis_template\x18\x04 \x01(\x08\"\x96\x02\n\tParameter\x12%\n\x03key\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x18\x64\x32\x0f^[A-Za-z0-9_]+$\x12\r\n\x05value\x18\x02 \x01(\t\x12\x31\n\x04type\x18\x03 \x01(\tB#\xbaH r\x1bR\x06stringR\x03intR\x04\x62oolR\x06secret\xd8\x01\x01\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x10\n\x08required\x18\x05 \x01(\x08\x12\x15\n\rdefault_value\x18\x06 \x01(\t\x12\x16\n\tmin_value\x18\x65 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tmax_value\x18\x66 \x01(\x03H\x01\x88\x01\x01\x12\x16\n\x0e\x61llowed_values\x18g \x03(\tB\x0c\n\n_min_valueB\x0c\n\n_max_value\"d\n\x0eResourceLimits\x12\x1a\n\tmemory_mb\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1f\n\x0e\x63pu_millicores\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x15\n\x04pids\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16manman/v1/values.proto\x12\tmanman.v1\x1a\x1b\x62uf/validate/validate.proto\"\xbf\x01\n\x0bPortBinding\x12#\n\x0e\x63ontainer_port\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x01\x12\x1e\n\thost_port\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xff\xff\x03(\x00\x12\x37\n\x08protocol\x18\x03 \x01(\tB%\xbaH\"r 2\x1e^([Tt][Cc][Pp]|[Uu][Dd][Pp])?$\x12\x32\n\x04name\x18\x65 \x01(\tB$\xbaH!r\x1f\x32\x1d^([a-z0-9][a-z0-9_-]{0,49})?$\"Y\n\x0e\x43onnectAddress\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x10\n\x08protocol\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x63ontainer_port\x18\x04 \x01(\x05\"r\n\x0c\x46ileTemplate\x12\x16\n\x04path\x18\x01 \x01(\tB\x08\xbaH\x05r\x03:\x01/\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12$\n\x04mode\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x32\x0f^([0-7]{3,4})?$\x12\x13\n\x0bis_template\x18\x04 \x01(\x08\"\x96\x02\n\tParameter\x12%\n\x03key\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x18\x64\x32\x0f^[A-Za-z0-9_]+$\x12\r\n\x05value\x18\x02 \x01(\t\x12\x31\n\x04type\x18\x03 \x01(\tB#\xbaH r\x1bR\x06stringR\x03intR\x04\x62oolR\x06secret\xd8\x01\x01\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12\x10\n\x08required\x18\x05 \x01(\x08\x12\x15\n\rdefault_value\x18\x06 \x01(\t\x12\x16\n\tmin_value\x18\x65 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tmax_value\x18\x66 \x01(\x03H\x01\x88\x01\x01\x12\x16\n\x0e\x61llowed_values\x18g \x03(\tB\x0c\n\n_min_valueB\x0c\n\n_max_value\"d\n\x0eResourceLimits\x12\x1a\n\tmemory_mb\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1f\n\x0e\x63pu_millicores\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x15\n\x04pids\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\"\xad\x01\n\rRestartPolicy\x12\x31\n\x06policy\x18\x01 \x01(\tB!\xbaH\x1er\x19R\x05neverR\x08on_crashR\x06\x61lways\xd8\x01\x01\x12\x1f\n\x0cmax_attempts\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12#\n\x0ewindow_seconds\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\x00\x12#\n\x0f\x62\x61\x63koff_seconds\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90\x1c(\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PORTBINDING'].fields_by_name['host_port']._serialized_options = b'\272H\010\032\006\030\377\377\003(\000'
   _globals['_PORTBINDING'].fields_by_name['protocol']._loaded_options = None
   _globals['_PORTBINDING'].fields_by_name['protocol']._serialized_options = b'\272H\"r 2\036^([Tt][Cc][Pp]|[Uu][Dd][Pp])?$'
+  _globals['_PORTBINDING'].fields_by_name['name']._loaded_options = None
+  _globals['_PORTBINDING'].fields_by_name['name']._serialized_options = b'\272H!r\0372\035^([a-z0-9][a-z0-9_-]{0,49})?$'
   _globals['_FILETEMPLATE'].fields_by_name['path']._loaded_options = None
   _globals['_FILETEMPLATE'].fields_by_name['path']._serialized_options = b'\272H\005r\003:\001/'
   _globals['_FILETEMPLATE'].fields_by_name['mode']._loaded_options = None
@@ -52,12 +54,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOURCELIMITS'].fields_by_name['cpu_millicores']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_RESOURCELIMITS'].fields_by_name['pids']._loaded_options = None
   _globals['_RESOURCELIMITS'].fields_by_name['pids']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_RESTARTPOLICY'].fields_by_name['policy']._loaded_options = None
+  _globals['_RESTARTPOLICY'].fields_by_name['policy']._serialized_options = b'\272H\036r\031R\005neverR\010on_crashR\006always\330\001\001'
+  _globals['_RESTARTPOLICY'].fields_by_name['max_attempts']._loaded_options = None
+  _globals['_RESTARTPOLICY'].fields_by_name['max_attempts']._serialized_options = b'\272H\006\032\004\030d(\000'
+  _globals['_RESTARTPOLICY'].fields_by_name['window_seconds']._loaded_options = None
+  _globals['_RESTARTPOLICY'].fields_by_name['window_seconds']._serialized_options = b'\272H\010\032\006\030\200\243\005(\000'
+  _globals['_RESTARTPOLICY'].fields_by_name['backoff_seconds']._loaded_options = None
+  _globals['_RESTARTPOLICY'].fields_by_name['backoff_seconds']._serialized_options = b'\272H\007\032\005\030\220\034(\000'
   _globals['_PORTBINDING']._serialized_start=67
-  _globals['_PORTBINDING']._serialized_end=206
-  _globals['_FILETEMPLATE']._serialized_start=208
-  _globals['_FILETEMPLATE']._serialized_end=322
-  _globals['_PARAMETER']._serialized_start=325
-  _globals['_PARAMETER']._serialized_end=603
-  _globals['_RESOURCELIMITS']._serialized_start=605
-  _globals['_RESOURCELIMITS']._serialized_end=705
+  _globals['_PORTBINDING']._serialized_end=258
+  _globals['_CONNECTADDRESS']._serialized_start=260
+  _globals['_CONNECTADDRESS']._serialized_end=349
+  _globals['_FILETEMPLATE']._serialized_start=351
+  _globals['_FILETEMPLATE']._serialized_end=465
+  _globals['_PARAMETER']._serialized_start=468
+  _globals['_PARAMETER']._serialized_end=746
+  _globals['_RESOURCELIMITS']._serialized_start=748
+  _globals['_RESOURCELIMITS']._serialized_end=848
+  _globals['_RESTARTPOLICY']._serialized_start=851
+  _globals['_RESTARTPOLICY']._serialized_end=1024
 # @@protoc_insertion_point(module_scope)

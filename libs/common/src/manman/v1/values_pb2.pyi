@@ -27,26 +27,66 @@ class PortBinding(_message.Message):
     CONTAINER_PORT_FIELD_NUMBER: _builtins.int
     HOST_PORT_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     container_port: _builtins.int
     """The port inside the container."""
     host_port: _builtins.int
     """The port on the host; 0 asks for the lowest free port of the server's range."""
     protocol: _builtins.str
     """TCP or UDP in any case; empty means TCP. Answers always hold upper case."""
+    name: _builtins.str
+    """What people call the port, for example `query`; unique in its deployment. In an update, empty keeps the name that
+    this container port has, and a name keeps its host port when `host_port` is 0.
+    """
     def __init__(
         self,
         *,
         container_port: _builtins.int = ...,
         host_port: _builtins.int = ...,
         protocol: _builtins.str = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["container_port", b"container_port", "host_port", b"host_port", "protocol", b"protocol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["container_port", b"container_port", "host_port", b"host_port", "name", b"name", "protocol", b"protocol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PortBinding: _TypeAlias = PortBinding  # noqa: Y015
+
+@_typing.final
+class ConnectAddress(_message.Message):
+    """Where a port of a game can be reached."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CONTAINER_PORT_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """`host:port`; the host is the server's public address, or its name when it has none. IPv6 addresses are in brackets."""
+    protocol: _builtins.str
+    """TCP or UDP."""
+    name: _builtins.str
+    """The name of the port; empty when it has none."""
+    container_port: _builtins.int
+    """The port inside the container."""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        protocol: _builtins.str = ...,
+        name: _builtins.str = ...,
+        container_port: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "container_port", b"container_port", "name", b"name", "protocol", b"protocol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConnectAddress: _TypeAlias = ConnectAddress  # noqa: Y015
 
 @_typing.final
 class FileTemplate(_message.Message):
@@ -174,3 +214,37 @@ class ResourceLimits(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResourceLimits: _TypeAlias = ResourceLimits  # noqa: Y015
+
+@_typing.final
+class RestartPolicy(_message.Message):
+    """Whether a game that ended by itself is started again. Stored; not acted on yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
+    BACKOFF_SECONDS_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    """never, on_crash or always; empty means: of a deployment as its config says, of a config never."""
+    max_attempts: _builtins.int
+    """How often it is started again within the window; 0 means the platform's default."""
+    window_seconds: _builtins.int
+    """The window in which attempts count; 0 means the platform's default."""
+    backoff_seconds: _builtins.int
+    """How long the first restart waits, the next ones longer; 0 means the platform's default."""
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        max_attempts: _builtins.int = ...,
+        window_seconds: _builtins.int = ...,
+        backoff_seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backoff_seconds", b"backoff_seconds", "max_attempts", b"max_attempts", "policy", b"policy", "window_seconds", b"window_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartPolicy: _TypeAlias = RestartPolicy  # noqa: Y015

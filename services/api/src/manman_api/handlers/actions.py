@@ -98,8 +98,7 @@ async def list_executions(*, session_id: int, limit: int, uow: Uow) -> list[Acti
     """Return what was run on a session, the newest first: 50 unless `limit` says, at most 100. Raise `NotFound`."""
     async with uow() as tx:
         await tx.sessions.get(session_id)
-        size = min(limit, paging.MAX_SIZE) if limit > 0 else paging.DEFAULT_SIZE
-        return list(await tx.actions.executions(session_id=session_id, limit=size))
+        return list(await tx.actions.executions(session_id=session_id, limit=paging.size(limit)))
 
 
 async def execute_action(

@@ -8,9 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from manman.db.models import GameConfigFile
-from manman.domain.configs import check_environment, check_files, check_image, check_stop
+from manman.domain.configs import (
+    RestartPolicy,
+    check_environment,
+    check_files,
+    check_image,
+    check_limits,
+    check_restart,
+    check_stop,
+)
 from manman.domain.parameters import check_declared
-from manman.errors import Conflict, Invalid
+from manman.domain.patterns import pattern_complaint
+from manman.errors import Conflict, Invalid, Problem
 from manman_api import masks
 from manman_api.handlers.removals import end_what_is_out_of_sight
 
@@ -41,6 +50,8 @@ class ConfigValues(TypedDict):
     stop_command: str
     stop_timeout_seconds: int
     stop_signal: str
+    ready_pattern: str
+    restart_policy: RestartPolicy | None
 
 
 async def list_configs(*, game_id: int, page: Page, uow: Uow) -> tuple[list[GameConfig], str]:
@@ -101,13 +112,42 @@ def declared(row: GameConfig) -> list[Declared]:
     return [parameter.declared for parameter in row.parameters]
 
 
+def check_run_settings(wanted: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with limits, stop and restart, of a config or a deployment."""
+    stop = check_stop(
+        wanted.get("stop_signal", ""), wanted.get("stop_timeout_seconds", 0), wanted.get("stop_command", "")
+    )
+    restart = wanted.get("restart_policy") or RestartPolicy()
+    return [*check_limits(wanted.get("resources") or {}), *stop, *check_restart(restart)]
+
+
+def run_settings_columns(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values under the names of columns: limits and restart policy one by one, the rest as it is."""
+    columns = dict(wanted)
+    if "resources" in columns:
+        limits = columns.pop("resources") or {}
+        columns |= {name: limits.get(name, 0) for name in LIMITS}
+    if "restart_policy" in columns:
+        restart = columns.pop("restart_policy") or RestartPolicy()
+        columns |= {
+            "restart_policy": restart.policy,
+            "restart_max_attempts": restart.max_attempts,
+            "restart_window_seconds": restart.window_s,
+            "restart_backoff_seconds": restart.backoff_s,
+        }
+    return columns
+
+
 def _check(wanted: Mapping[str, Any]) -> None:
     problems = []
     if "image" in wanted:
         problems += check_image(wanted["image"])
     problems += check_environment(wanted.get("env_template", {}))
     problems += check_files(wanted.get("files", []))
-    problems += check_stop(wanted.get("stop_signal", ""), wanted.get("stop_timeout_seconds", 0))
+    problems += check_run_settings(wanted)
+    unusable = pattern_complaint(wanted.get("ready_pattern", ""))
+    if unusable:
+        problems.append(Problem("ready_pattern", unusable))
     try:
         check_declared(wanted.get("parameters", []))
     except Invalid as refused:
@@ -123,12 +163,8 @@ async def _replace_parts(tx: Transaction, row: GameConfig, wanted: dict[str, Any
         await tx.configs.set_parameters(row, wanted.pop("parameters"))
 
 
-def _columns(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns to write: the values under their own names, the limits one by one."""
-    columns = dict(wanted)
-    if "resources" in columns:
-        limits = columns.pop("resources") or {}
-        columns |= {name: limits.get(name, 0) for name in LIMITS}
+def _columns(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    columns = run_settings_columns(wanted)
     if "args_template" in columns:
         columns["args_template"] = columns["args_template"] or None
     return columns

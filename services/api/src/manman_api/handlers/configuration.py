@@ -31,6 +31,7 @@ class Occasion:
 
     deployment_id: int = 0
     deployment: Mapping[str, str]
+    env_overrides: Mapping[str, str]
     session_id: int = 0
     session: Mapping[str, str] = dataclasses.field(default_factory=dict)
     tried: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -62,6 +63,7 @@ async def of_session(*, session_id: int, tried: Mapping[str, str] | None, uow: U
         occasion = Occasion(
             deployment_id=deployment.sgc_id,
             deployment=deployment.parameters,
+            env_overrides=deployment.env_overrides,
             session_id=session_id,
             session=session.parameters,
             tried=tried or {},
@@ -95,7 +97,7 @@ async def render(
     levels = levels_of(
         declared(config), occasion.deployment, occasion.session, **({PREVIEW: occasion.tried} if occasion.tried else {})
     )
-    env = start_command.render(config, values).env
+    env = start_command.render(config, values, occasion.env_overrides).env
     # large files take their time: other calls go on meanwhile
     return await asyncio.to_thread(configure, sources, levels=levels, values=values, env=env)
 
@@ -110,7 +112,8 @@ async def final(
 ) -> Rendered:
     """Return a config's final values with every strategy in them; raise `Conflict` when one cannot be rendered."""
     configurations = await render(tx, config, occasion, values)
-    return apply(start_command.render(config, values), configurations, [volume.container_path for volume in volumes])
+    plain = start_command.render(config, values, occasion.env_overrides)
+    return apply(plain, configurations, [volume.container_path for volume in volumes])
 
 
 def _source(

@@ -1,88 +1,120 @@
 """Deployments: a config placed on a host. A deployment is a fact in the database; no message is sent.
 
-It holds its host ports from here until it is removed. The host's row is locked first, so deployments of one host choose
-their ports one after the other.
+It holds its host ports from here until it is removed. Hosts are locked first and in id order, then deployments in id
+order: deployments of one host choose their ports one after the other.
+
+What speaks for and against one that is not made yet is in `manman_api.handlers.deployment_review`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-from manman.domain import deployments, parameters, ports
-from manman.domain.hosts import Capabilities, HostStatus
-from manman.domain.ports import PortBinding, PortRange, WantedPort
-from manman.errors import Conflict, NotFound
+from manman.domain import parameters, ports
+from manman.domain.configs import check_environment
+from manman.errors import Conflict, Exhausted, Invalid, NotFound, Problem
 from manman_api import masks
 from manman_api.handlers import configuration
-from manman_api.handlers.configs import declared
+from manman_api.handlers.configs import check_run_settings, declared, run_settings_columns
 from manman_api.handlers.removals import end_what_is_out_of_sight
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from manman.db.models import GameConfig, GameConfigVolume, ServerCapability, ServerGameConfig
+    from manman.db.models import GameConfig, Server, ServerGameConfig
     from manman.db.unit_of_work import Transaction, Uow
-    from manman.domain.deployments import Review
+    from manman.domain.configs import RestartPolicy
+    from manman.domain.ports import PortBinding, PortRange, WantedPort
     from manman_api.paging import Page
+
+OVERRIDES = ("env_overrides", "resources", "stop_command", "stop_timeout_seconds", "stop_signal", "restart_policy")
+"""What a deployment may say differently from its config."""
 
 
 class DeploymentValues(TypedDict):
-    """What an update says about a deployment."""
+    """What a request says about a deployment. `resources` maps the names of `configs.LIMITS`; None when it has none."""
 
     port_bindings: list[WantedPort]
     parameters: dict[str, str]
     status: str
+    env_overrides: dict[str, str]
+    resources: dict[str, int] | None
+    stop_command: str
+    stop_timeout_seconds: int
+    stop_signal: str
+    restart_policy: RestartPolicy | None
 
 
-async def list_deployments(*, server_id: int, page: Page, uow: Uow) -> tuple[list[ServerGameConfig], str]:
+class DeploymentUpdate(NamedTuple):
+    """One update of several: which deployment, and which of the values are meant."""
+
+    deployment_id: int
+    values: DeploymentValues
+    update_paths: Sequence[str]
+
+
+class Deployed(NamedTuple):
+    """A deployment and its host."""
+
+    row: ServerGameConfig
+    server: Server
+
+
+async def list_deployments(*, server_id: int, page: Page, uow: Uow) -> tuple[list[Deployed], str]:
     """Return a page of deployments by id, of one host when `server_id` is not 0, and the token of the next."""
     async with uow() as tx:
-        return page.cut(await tx.deployments.list(server_id=server_id, limit=page.limit, offset=page.offset))
+        rows, token = page.cut(await tx.deployments.list(server_id=server_id, limit=page.limit, offset=page.offset))
+        servers = await tx.servers.by_ids({row.server_id for row in rows})
+        return [Deployed(row, servers[row.server_id]) for row in rows], token
 
 
-async def get_deployment(*, deployment_id: int, uow: Uow) -> ServerGameConfig:
+async def get_deployment(*, deployment_id: int, uow: Uow) -> Deployed:
     """Return a deployment; raise `NotFound`."""
     async with uow() as tx:
-        return await tx.deployments.get(deployment_id)
+        row = await tx.deployments.get(deployment_id)
+        return Deployed(row, await tx.servers.get(row.server_id))
 
 
 async def deploy(
     *,
     server_id: int,
     game_config_id: int,
-    wanted: Sequence[WantedPort],
-    values: Mapping[str, str],
+    values: DeploymentValues,
     default_ranges: Sequence[PortRange],
     now: datetime,
     uow: Uow,
-) -> ServerGameConfig:
+) -> Deployed:
     """Place a config on a host and reserve its ports; host port 0 takes the lowest free one.
 
     Raises:
         NotFound: there is no such host or config.
-        Invalid: ports or parameters cannot be; every problem is named.
+        Invalid: ports, parameters or overrides cannot be; every problem is named.
         Conflict: a configuration strategy cannot be rendered; it is named with the patch at fault.
         Exhausted: a port is held (by whom is said), or none is free.
         AlreadyExists: this config is on this host already.
 
     """
+    _refuse(check_overrides(values))
     async with uow() as tx:
-        await tx.servers.lock(server_id)
+        server = await tx.servers.lock(server_id)
         config = await tx.configs.get(game_config_id)
-        await _try_to_render(tx, config, values)
-        ranges = await _ranges(tx, server_id, default_ranges)
-        bindings = ports.allocate(wanted, await tx.ports.taken(server_id), ranges)
+        await _try_to_render(tx, config, values["parameters"], values["env_overrides"])
+        ranges = await _ranges(tx, server, default_ranges)
+        bindings = ports.allocate(values["port_bindings"], await tx.ports.taken(server_id), ranges)
         row = await tx.deployments.add(
             server_id=server_id,
             game_config_id=game_config_id,
             port_bindings=_stored(bindings),
-            parameters=values,
+            parameters=values["parameters"],
             status="inactive",
+            **_columns(values),
         )
         await tx.ports.replace(server_id=server_id, sgc_id=row.sgc_id, bindings=bindings, now=now)
         await tx.commit()
-        return row
+        return Deployed(row, server)
 
 
 async def update_deployment(
@@ -93,26 +125,44 @@ async def update_deployment(
     default_ranges: Sequence[PortRange],
     now: datetime,
     uow: Uow,
-) -> ServerGameConfig:
-    """Change ports, parameters or status; a running session keeps what it was started with.
+) -> Deployed:
+    """Change a deployment; a running session keeps what it was started with.
 
     New ports are reserved and old ones given up in one step. A port that is given up must not be in use: `Conflict`
     while a session is live.
     """
-    wanted = masks.changes(update_paths, values, mandatory=("status",))
+    wanted = _changes(values, update_paths)
     async with uow() as tx:
-        server_id = (await tx.deployments.get(deployment_id)).server_id
-        await tx.servers.lock(server_id)
-        row = await tx.deployments.lock(deployment_id)
-        if "parameters" in wanted:
-            config = await tx.configs.get(row.game_config_id)
-            await _try_to_render(tx, config, wanted["parameters"], deployment_id)
-            row.parameters = wanted["parameters"]
-        if "port_bindings" in wanted:
-            await _replace_ports(tx, row, wanted["port_bindings"], default_ranges, now)
-        row.status = wanted.get("status", row.status)
+        found = _found(await _lock(tx, [deployment_id]), deployment_id)
+        await _release(tx, {deployment_id: wanted})
+        await _apply(tx, found, wanted, default_ranges, now)
         await tx.commit()
-        return row
+        return found
+
+
+async def update_deployments(
+    *, updates: Sequence[DeploymentUpdate], default_ranges: Sequence[PortRange], now: datetime, uow: Uow
+) -> list[Deployed]:
+    """Change several deployments as `update_deployment` does, all or none; return them in the order given.
+
+    Ports that one gives up are free for all. Every error names the request by its place, and the deployment.
+    """
+    problems = _repeated(updates)
+    changes: dict[int, dict[str, Any]] = {}
+    for index, (deployment_id, values, update_paths) in enumerate(updates):
+        with _in_request(index, deployment_id, problems):
+            changes[deployment_id] = _changes(values, update_paths)
+    _refuse(problems)
+    async with uow() as tx:
+        locked = await _lock(tx, changes)
+        await _release(tx, changes)
+        for index, deployment_id in enumerate(changes):
+            with _in_request(index, deployment_id, problems):
+                found = _found(locked, deployment_id)
+                await _apply(tx, found, changes[deployment_id], default_ranges, now)
+        _refuse(problems)
+        await tx.commit()
+        return [locked[deployment_id] for deployment_id in changes]
 
 
 async def undeploy(*, deployment_id: int, uow: Uow) -> None:
@@ -134,112 +184,136 @@ async def undeploy(*, deployment_id: int, uow: Uow) -> None:
         await tx.commit()
 
 
-async def validate_deployment(
-    *, server_id: int, game_config_id: int, wanted: Sequence[WantedPort], values: Mapping[str, str], uow: Uow
-) -> Review:
-    """Return what speaks for and against a deployment, without making it. A wrong deployment is an answer, no error."""
-    async with uow() as tx:
-        try:
-            server = await tx.servers.get(server_id)
-        except NotFound:
-            return deployments.unknown("server_id", "server")
-        try:
-            config = await tx.configs.get(game_config_id)
-        except NotFound:
-            return deployments.unknown("game_config_id", "game config")
-        newest = (await tx.servers.capabilities([server_id])).get(server_id)
-        return deployments.review(
-            wanted=wanted,
-            taken=await tx.ports.taken(server_id),
-            declared=declared(config),
-            layers=[values],
-            host_is_online=server.status == HostStatus.ONLINE,
-            capabilities=_capabilities(newest),
-            needs=_needs(config, await tx.volumes.list(config_id=game_config_id)),
-            features=server.features,
-            memory_mb=config.memory_mb,
-            cpu_millicores=config.cpu_millicores,
-        )
+def check_overrides(wanted: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with what a deployment says differently from its config."""
+    return [*check_environment(wanted.get("env_overrides", {}), "env_overrides"), *check_run_settings(wanted)]
 
 
-def _needs(config: GameConfig, volumes: Sequence[GameConfigVolume]) -> dict[str, str]:
-    """Return the features that a host needs for this config, and the field that each is for."""
-    wanted = {
-        deployments.ENTRYPOINT: ("entrypoint", config.entrypoint),
-        deployments.CONFIG_FILES: ("files", config.files),
-        deployments.READ_ONLY_VOLUMES: ("volumes", [volume for volume in volumes if volume.read_only]),
-    }
-    return {feature: field for feature, (field, used) in wanted.items() if used}
+def _changes(values: DeploymentValues, update_paths: Sequence[str]) -> dict[str, Any]:
+    wanted = masks.changes(update_paths, values, mandatory=("status",))
+    _refuse(check_overrides(wanted))
+    return wanted
+
+
+def _columns(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return run_settings_columns({name: value for name, value in wanted.items() if name in OVERRIDES})
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise Invalid(problems)
+
+
+async def _lock(tx: Transaction, deployment_ids: Collection[int]) -> dict[int, Deployed]:
+    """Lock the deployments that exist and their hosts, each in id order; return them by id."""
+    origins = await tx.deployments.origins(deployment_ids)
+    servers = await tx.servers.lock_all({origin.server_id for origin in origins.values()})
+    rows = await tx.deployments.lock_all(origins)
+    return {sgc_id: Deployed(row, servers[row.server_id]) for sgc_id, row in rows.items()}
+
+
+def _found(locked: Mapping[int, Deployed], deployment_id: int) -> Deployed:
+    if deployment_id not in locked:
+        raise NotFound("deployment", deployment_id)
+    return locked[deployment_id]
+
+
+async def _release(tx: Transaction, changes: Mapping[int, Mapping[str, Any]]) -> None:
+    """Free the ports of those that get new ones: they may take each other's."""
+    await tx.ports.release([sgc_id for sgc_id, wanted in changes.items() if "port_bindings" in wanted])
+
+
+async def _apply(
+    tx: Transaction,
+    found: Deployed,
+    wanted: Mapping[str, Any],
+    default_ranges: Sequence[PortRange],
+    now: datetime,
+) -> None:
+    """Change a locked deployment whose ports are released if they change."""
+    row = found.row
+    if "parameters" in wanted or "env_overrides" in wanted:
+        values = wanted.get("parameters", row.parameters)
+        env = wanted.get("env_overrides", row.env_overrides)
+        await _try_to_render(tx, await tx.configs.get(row.game_config_id), values, env, row.sgc_id)
+        row.parameters = values
+    if "port_bindings" in wanted:
+        await _reserve(tx, found, wanted["port_bindings"], default_ranges, now)
+    row.status = wanted.get("status", row.status)
+    for column, value in _columns(wanted).items():
+        setattr(row, column, value)
 
 
 async def _try_to_render(
-    tx: Transaction, config: GameConfig, values: Mapping[str, str], deployment_id: int = 0
+    tx: Transaction,
+    config: GameConfig,
+    values: Mapping[str, str],
+    env_overrides: Mapping[str, str],
+    deployment_id: int = 0,
 ) -> None:
     """Refuse parameters that no session could start with, and a configuration that cannot be rendered with them."""
     resolved = parameters.resolve(declared(config), [values])
-    await configuration.render(
-        tx, config, configuration.Occasion(deployment_id=deployment_id, deployment=values), resolved.values
-    )
+    occasion = configuration.Occasion(deployment_id=deployment_id, deployment=values, env_overrides=env_overrides)
+    await configuration.render(tx, config, occasion, resolved.values)
 
 
-async def _ranges(tx: Transaction, server_id: int, default_ranges: Sequence[PortRange]) -> Sequence[PortRange]:
-    """Return what the host offered last, or the default when it leaves the choice to us."""
-    offered = _capabilities((await tx.servers.capabilities([server_id])).get(server_id))
-    return (offered.available_ports if offered else ()) or default_ranges
+async def _ranges(tx: Transaction, server: Server, default_ranges: Sequence[PortRange]) -> Sequence[PortRange]:
+    """Return the ranges that an operator set, else what the host offered last, else the default."""
+    if server.ranges:
+        return server.ranges
+    newest = (await tx.servers.capabilities([server.server_id])).get(server.server_id)
+    return (newest.offer.available_ports if newest else ()) or default_ranges
 
 
-async def _replace_ports(
+async def _reserve(
     tx: Transaction,
-    row: ServerGameConfig,
+    found: Deployed,
     wanted: Sequence[WantedPort],
     default_ranges: Sequence[PortRange],
     now: datetime,
 ) -> None:
-    held = [PortBinding(**binding) for binding in row.port_bindings]
-    taken = await tx.ports.taken(row.server_id, except_sgc_id=row.sgc_id)
-    ranges = await _ranges(tx, row.server_id, default_ranges)
-    bindings = ports.allocate(_keep_automatic(wanted, held), taken, ranges)
-    given_up = {binding.key for binding in held} - {binding.key for binding in bindings}
-    live = await tx.sessions.lock_live_of(row.sgc_id) if given_up else []
+    row, server = found
+    taken = await tx.ports.taken(server.server_id)
+    bindings = ports.allocate(ports.keep(wanted, row.ports), taken, await _ranges(tx, server, default_ranges))
+    given_up = {port.key for port in row.ports} - {port.key for port in bindings}
+    live = await tx.sessions.live_ids([row.sgc_id]) if given_up else {}
     if live:
         protocol, number = min(given_up)
-        raise Conflict(
-            f"port {number}/{protocol} is in use by session {live[0].session_id} ({live[0].status}); stop it first"
-        )
+        raise Conflict(f"port {number}/{protocol} is in use by session {live[row.sgc_id]}; stop it first")
     row.port_bindings = _stored(bindings)
-    await tx.ports.replace(server_id=row.server_id, sgc_id=row.sgc_id, bindings=bindings, now=now)
+    await tx.ports.replace(server_id=server.server_id, sgc_id=row.sgc_id, bindings=bindings, now=now)
 
 
-def _keep_automatic(wanted: Sequence[WantedPort], held: Sequence[PortBinding]) -> list[WantedPort]:
-    """Let "any port" mean the one held for the same container port, so that an update moves no port without need."""
-    free = {(port.container_port, port.protocol): port.host_port for port in held}
-    asked = {(ports.protocol_of(port), port.host_port) for port in wanted if port.host_port}
-    kept = []
-    for port in wanted:
-        protocol = ports.protocol_of(port)
-        number = 0 if port.host_port else free.pop((port.container_port, protocol), 0)
-        if number and (protocol, number) not in asked:
-            kept.append(WantedPort(container_port=port.container_port, host_port=number, protocol=protocol))
-        else:
-            kept.append(port)
-    return kept
+def _stored(bindings: Sequence[PortBinding]) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(port) for port in bindings]
 
 
-def _stored(bindings: Sequence[PortBinding]) -> list[dict[str, int | str]]:
+def _repeated(updates: Sequence[DeploymentUpdate]) -> list[Problem]:
+    ids = [update.deployment_id for update in updates]
     return [
-        {"container_port": port.container_port, "host_port": port.host_port, "protocol": port.protocol}
-        for port in bindings
+        Problem(
+            f"requests[{index}].server_game_config_id",
+            f"deployment {deployment_id} is in requests[{ids.index(deployment_id)}] already; say it all there",
+        )
+        for index, deployment_id in enumerate(ids)
+        if ids.index(deployment_id) != index
     ]
 
 
-def _capabilities(row: ServerCapability | None) -> Capabilities | None:
-    if row is None:
-        return None
-    return Capabilities(
-        total_memory_mb=row.total_memory_mb,
-        available_memory_mb=row.available_memory_mb,
-        cpu_cores=row.cpu_cores,
-        available_cpu_millicores=row.available_cpu_millicores,
-        docker_version=row.docker_version or "",
-        available_ports=tuple(PortRange(**span) for span in row.available_ports),
-    )
+@contextlib.contextmanager
+def _in_request(index: int, deployment_id: int, problems: list[Problem]) -> Iterator[None]:
+    """Name one request of several in what the block raises; an `Invalid` is added to `problems` instead."""
+    place = f"requests[{index}] (deployment {deployment_id})"
+    try:
+        yield
+    except Invalid as refused:
+        problems += [
+            Problem(f"requests[{index}].{problem.field}", f"{problem.message} (deployment {deployment_id})")
+            for problem in refused.problems
+        ]
+    except NotFound as refused:
+        raise NotFound(refused.kind, f"{refused.key}, named by requests[{index}]") from refused
+    except Conflict as refused:
+        raise Conflict(f"{place}: {refused.reason}") from refused
+    except Exhausted as refused:
+        raise Exhausted(f"{place}: {refused.what}", refused.holder) from refused

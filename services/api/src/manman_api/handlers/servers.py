@@ -6,9 +6,9 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manman.db import transitions
-from manman.domain.hosts import HostStatus, came_back
-from manman.domain.ports import PortRange
-from manman.errors import Conflict, NotFound
+from manman.domain.hosts import HostStatus, came_back, check_address
+from manman.domain.ports import check_ranges
+from manman.errors import Conflict, Invalid, NotFound
 from manman_api import masks
 from manman_api.handlers.removals import end_what_is_out_of_sight
 
@@ -54,8 +54,15 @@ async def create_server(*, name: str, uow: Uow) -> Host:
 async def update_server(
     *, server_id: int, values: Mapping[str, object], update_paths: Sequence[str], now: datetime, uow: Uow
 ) -> Host:
-    """Change `name`, `status` or `is_default`. Making a host the default unmakes the one before."""
+    """Change name, status, default flag, public address or port ranges.
+
+    Making a host the default unmakes the one before. Address and ranges win over what the host announces; empty, that
+    holds again.
+    """
     wanted = masks.changes(update_paths, values, mandatory=("name", "status"))
+    problems = check_address(wanted.get("public_address", "")) + check_ranges(wanted.get("port_ranges", ()))
+    if problems:
+        raise Invalid(problems)
     async with uow() as tx:
         chooses = bool(wanted.get("is_default"))
         row = await (tx.servers.lock_to_make_default(server_id) if chooses else tx.servers.lock(server_id))
@@ -64,8 +71,28 @@ async def update_server(
             _set_status(tx, row, wanted["status"], reason="set_by_operator", now=now)
         if "is_default" in wanted:
             await _set_default(tx, row, wanted=wanted["is_default"])
+        if "public_address" in wanted:
+            row.public_address = wanted["public_address"] or None
+        if "port_ranges" in wanted:
+            row.port_ranges = [dataclasses.asdict(span) for span in wanted["port_ranges"]]
         await tx.commit()
         return await _host(tx, row)
+
+
+async def set_draining(*, server_id: int, draining: bool, uow: Uow) -> Host:
+    """Let no new session start on a host, or let them again; what runs goes on. Raise `NotFound`."""
+    async with uow() as tx:
+        row = await tx.servers.lock(server_id)
+        row.draining = draining
+        await tx.commit()
+        return await _host(tx, row)
+
+
+async def list_capabilities(*, server_id: int, limit: int, uow: Uow) -> Sequence[ServerCapability]:
+    """Return what a host said it offers, newest first; raise `NotFound`."""
+    async with uow() as tx:
+        await tx.servers.get(server_id)
+        return await tx.servers.capability_history(server_id, limit=limit)
 
 
 async def delete_server(*, server_id: int, uow: Uow) -> None:
@@ -117,7 +144,7 @@ async def heartbeat(*, server_id: int, capabilities: Capabilities | None, now: d
             _set_status(tx, row, HostStatus.ONLINE, reason="heartbeat", now=now)
         if capabilities is not None and not capabilities.available_ports:
             before = (await tx.servers.capabilities([server_id])).get(server_id)
-            ports = () if before is None else tuple(PortRange(**span) for span in before.available_ports)
+            ports = () if before is None else before.offer.available_ports
             capabilities = dataclasses.replace(capabilities, available_ports=ports)
         await _record(tx, server_id, capabilities, now)
         await tx.commit()

@@ -10,11 +10,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from manman.db import transitions
+from manman.db.deployments import Place
 from manman.db.sessions import view
 from manman.db.transitions import Change
 from manman.domain import parameters as rules
 from manman.domain.hosts import HostStatus
-from manman.domain.sessions import TERMINAL, Report, Status, Verdict, judge
+from manman.domain.ports import connect_addresses
+from manman.domain.sessions import LIVE, TERMINAL, Report, Status, Verdict, judge
 from manman.errors import Conflict, Invalid, Problem
 from manman.messages import commands, routing
 from manman.messages.codec import encode
@@ -29,16 +31,27 @@ if TYPE_CHECKING:
     from manman.bus.requests import Requests
     from manman.db.models import Server, Session
     from manman.db.unit_of_work import Transaction, Uow
+    from manman.domain.ports import ConnectAddress
     from manman_api.paging import Page
 
 MAX_INPUT_BYTES = 64 * 1024
 
 
 class Run(NamedTuple):
-    """A session and the host it is on."""
+    """A session and where it runs."""
 
     row: Session
-    server_id: int
+    place: Place
+
+    @property
+    def server_id(self) -> int:
+        """The host it is on."""
+        return self.place.server_id
+
+    @property
+    def addresses(self) -> tuple[ConnectAddress, ...]:
+        """Where players reach it; nowhere once it ended."""
+        return self.place.addresses if self.row.status in LIVE else ()
 
 
 async def list_sessions(
@@ -65,8 +78,8 @@ async def list_sessions(
             offset=page.offset,
         )
         rows, token = page.cut(found)
-        origins = await tx.deployments.origins({row.sgc_id for row in rows})
-        return [Run(row, origins[row.sgc_id].server_id) for row in rows], token
+        places = await tx.deployments.places({row.sgc_id for row in rows})
+        return [Run(row, places[row.sgc_id]) for row in rows], token
 
 
 async def get_session(*, session_id: int, uow: Uow) -> Run:
@@ -98,13 +111,19 @@ async def start_session(
         deployment = await tx.deployments.lock(deployment_id)
         config = await tx.configs.get(deployment.game_config_id)
         values = rules.resolve(declared(config), [deployment.parameters, parameters]).values
-        _check_host(await tx.servers.get(deployment.server_id))
+        server = await tx.servers.get(deployment.server_id)
+        _check_host(server)
         volumes = await tx.volumes.list(config_id=config.config_id)
         rendered = await configuration.final(
             tx,
             config=config,
             volumes=volumes,
-            occasion=Occasion(deployment_id=deployment_id, deployment=deployment.parameters, session=parameters),
+            occasion=Occasion(
+                deployment_id=deployment_id,
+                deployment=deployment.parameters,
+                env_overrides=deployment.env_overrides,
+                session=parameters,
+            ),
             values=values,
         )
         await _make_room(tx, deployment_id, force=force, now=now)
@@ -131,7 +150,7 @@ async def start_session(
             expires_at=row.deadline_at,
         )
         await tx.commit()
-        return Run(row, deployment.server_id)
+        return Run(row, Place(server.server_id, connect_addresses(server.address or server.name, deployment.ports)))
 
 
 async def stop_session(*, session_id: int, force: bool, requested_by: str, now: datetime, uow: Uow) -> Run:
@@ -187,7 +206,7 @@ async def write_input(*, session_id: int, server_id: int, data: bytes, timeout_s
 
 
 async def _run(tx: Transaction, row: Session) -> Run:
-    return Run(row, (await tx.deployments.origin(row.sgc_id)).server_id)
+    return Run(row, (await tx.deployments.places([row.sgc_id]))[row.sgc_id])
 
 
 def _check_host(server: Server) -> None:
@@ -196,7 +215,14 @@ def _check_host(server: Server) -> None:
         seen = f"was last seen at {server.last_seen:%Y-%m-%dT%H:%M:%SZ}" if server.last_seen else "was never seen"
         raise Conflict(f"server {server.server_id} ({server.name}) is offline and {seen}; start its host first")
     if server.draining:
-        raise Conflict(f"server {server.server_id} ({server.name}) is draining and takes no new sessions")
+        raise Conflict(
+            f"server {server.server_id} ({server.name}) is draining and takes no new sessions; undrain it first"
+        )
+    if server.host_draining:
+        raise Conflict(
+            f"server {server.server_id} ({server.name}) takes no new sessions: its host is about to go away; "
+            "wait until it is back"
+        )
 
 
 async def _make_room(tx: Transaction, deployment_id: int, *, force: bool, now: datetime) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from manman.domain.rendering import FileTemplate, Rendered, render_config
+from manman.domain.rendering import FileTemplate, Rendered, render_config, render_text
 from manman.messages import commands
 
 if TYPE_CHECKING:
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from manman.db.models import GameConfig, GameConfigVolume, ServerGameConfig, Session
 
 
-def render(config: GameConfig, values: Mapping[str, str]) -> Rendered:
-    """Return the config with every placeholder replaced."""
+def render(config: GameConfig, values: Mapping[str, str], env_overrides: Mapping[str, str]) -> Rendered:
+    """Return the config with every placeholder replaced; `env_overrides` of the deployment lie over its environment."""
     return render_config(
         args=config.args_template or "",
         command=config.command,
         entrypoint=config.entrypoint,
-        env=config.env_template,
+        env={**config.env_template, **env_overrides},
         files=[
             FileTemplate(path=file.path, content=file.content, mode=file.mode, is_template=file.is_template)
             for file in config.files
@@ -41,7 +41,11 @@ def build(
     force: bool,
     now: datetime,
 ) -> commands.StartSession:
-    """Return the command that starts `session`, with `rendered` as its config and `values` as its parameters."""
+    """Return the command that starts `session`, with `rendered` as its config and `values` as its parameters.
+
+    What the deployment says about limits and about stopping wins over the config, one by one. Names of ports, ready
+    patterns and restart policies are not in it: no host knows them yet.
+    """
     return commands.StartSession(
         session_id=session.session_id,
         sgc_id=deployment.sgc_id,
@@ -72,15 +76,22 @@ def build(
         ),
         server_game_config=commands.ServerGameConfig(
             sgc_id=deployment.sgc_id,
-            port_bindings=[commands.PortBinding(**binding) for binding in deployment.port_bindings],
+            port_bindings=[
+                commands.PortBinding(
+                    container_port=port.container_port, host_port=port.host_port, protocol=port.protocol
+                )
+                for port in deployment.ports
+            ],
             parameters=deployment.parameters,
         ),
         parameters=dict(values),
-        stop_command=rendered.stop_command,
-        stop_timeout_seconds=config.stop_timeout_seconds,
-        stop_signal=config.stop_signal,
+        stop_command=render_text(deployment.stop_command, values) or rendered.stop_command,
+        stop_timeout_seconds=deployment.stop_timeout_seconds or config.stop_timeout_seconds,
+        stop_signal=deployment.stop_signal or config.stop_signal,
         resources=commands.Resources(
-            memory_mb=config.memory_mb, cpu_millicores=config.cpu_millicores, pids=config.pids_limit
+            memory_mb=deployment.memory_mb or config.memory_mb,
+            cpu_millicores=deployment.cpu_millicores or config.cpu_millicores,
+            pids=deployment.pids_limit or config.pids_limit,
         ),
         issued_at=now,
         deadline_at=session.deadline_at,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from manman.v1 import server_game_configs_pb2 as pb
 from manman_api import paging
-from manman_api.handlers import deployments
+from manman_api.handlers import deployment_review, deployments, environment
 from manman_api.rpc import present, unpack
 from manman_api.rpc.parts import Servicer
 
 
 class DeploymentsRpc(Servicer):
-    """Deployments: read, deploy, change, undeploy, validate."""
+    """Deployments: read, deploy, change, undeploy, validate, and their environment."""
 
     async def ListServerGameConfigs(
         self, request: pb.ListServerGameConfigsRequest, context: object
@@ -34,8 +34,7 @@ class DeploymentsRpc(Servicer):
         row = await deployments.deploy(
             server_id=request.server_id,
             game_config_id=request.game_config_id,
-            wanted=unpack.wanted_ports(request.port_bindings),
-            values=dict(request.parameters),
+            values=unpack.deployment(request),
             default_ranges=self._parts.default_ranges,
             now=self._parts.now(),
             uow=self._parts.uow,
@@ -48,17 +47,30 @@ class DeploymentsRpc(Servicer):
         """Change a deployment."""
         row = await deployments.update_deployment(
             deployment_id=request.server_game_config_id,
-            values={
-                "port_bindings": unpack.wanted_ports(request.port_bindings),
-                "parameters": dict(request.parameters),
-                "status": request.status,
-            },
+            values=unpack.deployment(request),
             update_paths=request.update_paths,
             default_ranges=self._parts.default_ranges,
             now=self._parts.now(),
             uow=self._parts.uow,
         )
         return pb.UpdateServerGameConfigResponse(config=present.deployment(row))
+
+    async def BatchUpdateServerGameConfigs(
+        self, request: pb.BatchUpdateServerGameConfigsRequest, context: object
+    ) -> pb.BatchUpdateServerGameConfigsResponse:
+        """Change several deployments."""
+        found = await deployments.update_deployments(
+            updates=[unpack.deployment_update(update) for update in request.requests],
+            default_ranges=self._parts.default_ranges,
+            now=self._parts.now(),
+            uow=self._parts.uow,
+        )
+        return pb.BatchUpdateServerGameConfigsResponse(configs=map(present.deployment, found))
+
+    async def GetEffectiveEnv(self, request: pb.GetEffectiveEnvRequest, context: object) -> pb.GetEffectiveEnvResponse:
+        """Answer with the environment of a deployment."""
+        found = await environment.effective_env(deployment_id=request.server_game_config_id, uow=self._parts.uow)
+        return pb.GetEffectiveEnvResponse(variables=map(present.variable, found))
 
     async def DeleteServerGameConfig(
         self, request: pb.DeleteServerGameConfigRequest, context: object
@@ -71,11 +83,10 @@ class DeploymentsRpc(Servicer):
         self, request: pb.ValidateDeploymentRequest, context: object
     ) -> pb.ValidateDeploymentResponse:
         """Answer with what speaks for and against a deployment."""
-        found = await deployments.validate_deployment(
+        found = await deployment_review.validate_deployment(
             server_id=request.server_id,
             game_config_id=request.game_config_id,
-            wanted=unpack.wanted_ports(request.port_bindings),
-            values=dict(request.parameters),
+            values=unpack.deployment(request),
             uow=self._parts.uow,
         )
         return present.review(found)

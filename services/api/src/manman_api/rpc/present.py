@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from manman.domain.deployments import Severity
+from manman.domain.ports import connect_addresses
 from manman.v1 import (
     game_configs_pb2,
     games_pb2,
@@ -16,10 +17,14 @@ from manman.v1 import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from manman.db.models import Game, GameConfig, GameConfigVolume, ServerCapability, ServerGameConfig
     from manman.domain.deployments import Review
+    from manman.domain.environment import Variable
+    from manman.domain.ports import ConnectAddress
+    from manman_api.handlers.deployments import Deployed
     from manman_api.handlers.servers import Host
     from manman_api.handlers.sessions import Run
 
@@ -46,7 +51,11 @@ def server(host: Host) -> servers_pb2.Server:
         is_default=row.is_default,
         capabilities=capabilities(host.capability) if host.capability else None,
         features=row.features,
-        public_address=row.public_address or "",
+        public_address=row.address,
+        draining=row.draining,
+        host_draining=row.host_draining,
+        announced_address=row.announced_address or "",
+        port_ranges=[servers_pb2.PortRange(**span) for span in row.port_ranges],
     )
 
 
@@ -59,6 +68,7 @@ def capabilities(row: ServerCapability) -> servers_pb2.ServerCapabilities:
         available_cpu_millicores=row.available_cpu_millicores,
         available_ports=[servers_pb2.PortRange(**span) for span in row.available_ports],
         docker_version=row.docker_version or "",
+        recorded_at=seconds(row.recorded_at),
     )
 
 
@@ -104,13 +114,35 @@ def config(row: GameConfig) -> game_configs_pb2.GameConfig:
         ],
         entrypoint=row.entrypoint,
         command=row.command,
-        resources=values_pb2.ResourceLimits(
-            memory_mb=row.memory_mb, cpu_millicores=row.cpu_millicores, pids=row.pids_limit
-        ),
+        resources=_limits(row),
         stop_command=row.stop_command,
         stop_timeout_seconds=row.stop_timeout_seconds,
         stop_signal=row.stop_signal,
+        ready_pattern=row.ready_pattern,
+        restart_policy=_restart_policy(row),
     )
+
+
+def _limits(row: GameConfig | ServerGameConfig) -> values_pb2.ResourceLimits:
+    return values_pb2.ResourceLimits(memory_mb=row.memory_mb, cpu_millicores=row.cpu_millicores, pids=row.pids_limit)
+
+
+def _restart_policy(row: GameConfig | ServerGameConfig) -> values_pb2.RestartPolicy:
+    return values_pb2.RestartPolicy(
+        policy=row.restart_policy,
+        max_attempts=row.restart_max_attempts,
+        window_seconds=row.restart_window_seconds,
+        backoff_seconds=row.restart_backoff_seconds,
+    )
+
+
+def _addresses(found: Iterable[ConnectAddress]) -> list[values_pb2.ConnectAddress]:
+    return [
+        values_pb2.ConnectAddress(
+            address=each.address, protocol=each.protocol, name=each.name, container_port=each.container_port
+        )
+        for each in found
+    ]
 
 
 def volume(row: GameConfigVolume) -> volumes_pb2.GameConfigVolume:
@@ -127,8 +159,9 @@ def volume(row: GameConfigVolume) -> volumes_pb2.GameConfigVolume:
     )
 
 
-def deployment(row: ServerGameConfig) -> server_game_configs_pb2.ServerGameConfig:
-    """Present a deployment with the ports it holds, in the order asked."""
+def deployment(found: Deployed) -> server_game_configs_pb2.ServerGameConfig:
+    """Present a deployment with the ports it holds, in the order asked, and where they can be reached."""
+    row, server = found
     return server_game_configs_pb2.ServerGameConfig(
         server_game_config_id=row.sgc_id,
         server_id=row.server_id,
@@ -136,6 +169,20 @@ def deployment(row: ServerGameConfig) -> server_game_configs_pb2.ServerGameConfi
         port_bindings=[values_pb2.PortBinding(**binding) for binding in row.port_bindings],
         parameters=row.parameters,
         status=row.status,
+        env_overrides=row.env_overrides,
+        resources=_limits(row),
+        stop_command=row.stop_command,
+        stop_timeout_seconds=row.stop_timeout_seconds,
+        stop_signal=row.stop_signal,
+        restart_policy=_restart_policy(row),
+        connect_addresses=_addresses(connect_addresses(server.address or server.name, row.ports)),
+    )
+
+
+def variable(found: Variable) -> server_game_configs_pb2.EffectiveVariable:
+    """Present a variable of an environment."""
+    return server_game_configs_pb2.EffectiveVariable(
+        name=found.name, value=found.value, masked=found.masked, source=found.source
     )
 
 
@@ -183,4 +230,5 @@ def session(run: Run) -> sessions_pb2.Session:
         stop_requested_at=seconds(row.stop_requested_at),
         created_at=seconds(row.created_at),
         last_event_at=seconds(row.last_event_at),
+        connect_addresses=_addresses(run.addresses),
     )

@@ -42,12 +42,37 @@ class ServersRpc(Servicer):
         """Change a host."""
         host = await servers.update_server(
             server_id=request.server_id,
-            values={"name": request.name, "status": request.status, "is_default": request.is_default},
+            values={
+                "name": request.name,
+                "status": request.status,
+                "is_default": request.is_default,
+                "public_address": request.public_address,
+                "port_ranges": unpack.port_ranges(request.port_ranges),
+            },
             update_paths=list(request.update_paths) or _mask_of_old_clients(request),
             now=self._parts.now(),
             uow=self._parts.uow,
         )
         return pb.UpdateServerResponse(server=present.server(host))
+
+    async def DrainServer(self, request: pb.DrainServerRequest, context: object) -> pb.DrainServerResponse:
+        """Take a host out of service."""
+        host = await servers.set_draining(server_id=request.server_id, draining=True, uow=self._parts.uow)
+        return pb.DrainServerResponse(server=present.server(host))
+
+    async def UndrainServer(self, request: pb.UndrainServerRequest, context: object) -> pb.UndrainServerResponse:
+        """Take a host back into service."""
+        host = await servers.set_draining(server_id=request.server_id, draining=False, uow=self._parts.uow)
+        return pb.UndrainServerResponse(server=present.server(host))
+
+    async def ListServerCapabilities(
+        self, request: pb.ListServerCapabilitiesRequest, context: object
+    ) -> pb.ListServerCapabilitiesResponse:
+        """Answer with what a host said it offers."""
+        rows = await servers.list_capabilities(
+            server_id=request.server_id, limit=paging.size(request.limit), uow=self._parts.uow
+        )
+        return pb.ListServerCapabilitiesResponse(capabilities=map(present.capabilities, rows))
 
     async def DeleteServer(self, request: pb.DeleteServerRequest, context: object) -> pb.DeleteServerResponse:
         """Remove a host."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from manman.domain.configs import Volume
+from manman.domain.configs import RestartPolicy, Volume
 from manman.domain.hosts import Capabilities
 from manman.domain.parameters import Declared
 from manman.domain.ports import PortRange, WantedPort
 from manman.domain.rendering import FileTemplate
+from manman.v1 import server_game_configs_pb2
 from manman_api.handlers.configs import ConfigValues
+from manman_api.handlers.deployments import DeploymentUpdate, DeploymentValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,9 +28,14 @@ def moment(seconds: int) -> datetime | None:
 def wanted_ports(bindings: Iterable[values_pb2.PortBinding]) -> list[WantedPort]:
     """Return the ports asked for, in their order."""
     return [
-        WantedPort(container_port=port.container_port, host_port=port.host_port, protocol=port.protocol)
+        WantedPort(container_port=port.container_port, host_port=port.host_port, protocol=port.protocol, name=port.name)
         for port in bindings
     ]
+
+
+def port_ranges(ranges: Iterable[servers_pb2.PortRange]) -> list[PortRange]:
+    """Return ranges of ports, in their order."""
+    return [PortRange(start=span.start, end=span.end, protocol=span.protocol.upper()) for span in ranges]
 
 
 def capabilities(message: servers_pb2.ServerCapabilities) -> Capabilities:
@@ -39,10 +46,7 @@ def capabilities(message: servers_pb2.ServerCapabilities) -> Capabilities:
         cpu_cores=message.cpu_cores,
         available_cpu_millicores=message.available_cpu_millicores,
         docker_version=message.docker_version,
-        available_ports=tuple(
-            PortRange(start=span.start, end=span.end, protocol=span.protocol.upper())
-            for span in message.available_ports
-        ),
+        available_ports=tuple(port_ranges(message.available_ports)),
     )
 
 
@@ -56,6 +60,30 @@ def metadata(message: games_pb2.GameMetadata) -> dict[str, Any]:
         "links": dict(message.links),
         "tags": list(message.tags),
     }
+
+
+def deployment(
+    message: server_game_configs_pb2.DeployGameConfigRequest
+    | server_game_configs_pb2.UpdateServerGameConfigRequest
+    | server_game_configs_pb2.ValidateDeploymentRequest,
+) -> DeploymentValues:
+    """Return everything that a request says about a deployment."""
+    return DeploymentValues(
+        port_bindings=wanted_ports(message.port_bindings),
+        parameters=dict(message.parameters),
+        status=message.status if isinstance(message, server_game_configs_pb2.UpdateServerGameConfigRequest) else "",
+        env_overrides=dict(message.env_overrides),
+        resources=_limits(message.resources) if message.HasField("resources") else None,
+        stop_command=message.stop_command,
+        stop_timeout_seconds=message.stop_timeout_seconds,
+        stop_signal=message.stop_signal,
+        restart_policy=_restart_policy(message.restart_policy) if message.HasField("restart_policy") else None,
+    )
+
+
+def deployment_update(message: server_game_configs_pb2.UpdateServerGameConfigRequest) -> DeploymentUpdate:
+    """Return one update of several."""
+    return DeploymentUpdate(message.server_game_config_id, deployment(message), message.update_paths)
 
 
 def volume(message: volumes_pb2.CreateGameConfigVolumeRequest | volumes_pb2.UpdateGameConfigVolumeRequest) -> Volume:
@@ -90,6 +118,8 @@ def config(
         stop_command=message.stop_command,
         stop_timeout_seconds=message.stop_timeout_seconds,
         stop_signal=message.stop_signal,
+        ready_pattern=message.ready_pattern,
+        restart_policy=_restart_policy(message.restart_policy) if message.HasField("restart_policy") else None,
     )
 
 
@@ -104,6 +134,15 @@ def _declared(message: values_pb2.Parameter) -> Declared:
         min_value=message.min_value if message.HasField("min_value") else None,
         max_value=message.max_value if message.HasField("max_value") else None,
         allowed_values=tuple(message.allowed_values),
+    )
+
+
+def _restart_policy(message: values_pb2.RestartPolicy) -> RestartPolicy:
+    return RestartPolicy(
+        policy=message.policy,
+        max_attempts=message.max_attempts,
+        window_s=message.window_seconds,
+        backoff_s=message.backoff_seconds,
     )
 
 

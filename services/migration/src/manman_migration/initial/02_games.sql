@@ -27,12 +27,20 @@ CREATE TABLE game_configs (
     memory_mb INTEGER DEFAULT 0 NOT NULL,
     cpu_millicores INTEGER DEFAULT 0 NOT NULL,
     pids_limit INTEGER DEFAULT 0 NOT NULL,
+    ready_pattern TEXT DEFAULT '' NOT NULL,
+    restart_policy VARCHAR(20) DEFAULT '' NOT NULL,
+    restart_max_attempts INTEGER DEFAULT 0 NOT NULL,
+    restart_window_seconds INTEGER DEFAULT 0 NOT NULL,
+    restart_backoff_seconds INTEGER DEFAULT 0 NOT NULL,
     created_at TIMESTAMPTZ DEFAULT now() NOT NULL,
     updated_at TIMESTAMPTZ DEFAULT now() NOT NULL,
     CONSTRAINT pk_game_configs PRIMARY KEY (config_id),
     CONSTRAINT uq_game_configs_game_id_name UNIQUE (game_id, name),
     CONSTRAINT ck_game_configs_limits CHECK (memory_mb >= 0 AND cpu_millicores >= 0 AND pids_limit >= 0),
     CONSTRAINT ck_game_configs_stop_timeout CHECK (stop_timeout_seconds >= 0),
+    CONSTRAINT ck_game_configs_restart_policy CHECK (restart_policy IN ('', 'never', 'on_crash', 'always')),
+    CONSTRAINT ck_game_configs_restart_limits
+        CHECK (restart_max_attempts >= 0 AND restart_window_seconds >= 0 AND restart_backoff_seconds >= 0),
     CONSTRAINT fk_game_configs_game_id FOREIGN KEY (game_id) REFERENCES games (game_id) ON DELETE CASCADE
 );
 

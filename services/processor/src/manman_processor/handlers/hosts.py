@@ -67,11 +67,11 @@ async def heartbeat_received(tx: Transaction, beat: Heartbeat, *, now: datetime,
     """
     row = await tx.servers.lock(beat.server_id)
     returned = _seen(tx, row, reason="heartbeat", now=now)
-    row.draining = beat.draining
+    row.host_draining = beat.draining
     if beat.features and beat.features != row.features:
         row.features = list(beat.features)
     if beat.public_address:
-        row.public_address = beat.public_address
+        row.announced_address = beat.public_address
     if beat.capabilities is not None:
         before = (await tx.servers.capabilities([row.server_id])).get(row.server_id)
         kept = {} if before is None else {"available_ports": before.available_ports}  # only a registration says them

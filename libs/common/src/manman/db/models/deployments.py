@@ -12,18 +12,21 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, U
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from manman.db.models.declarative import Base, Identifier, Timestamps, one_of
+from manman.db.models.run_settings import RunSettings, run_settings_checks
+from manman.domain.ports import PortBinding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class ServerGameConfig(Timestamps, Base):
-    """A config on a host. `port_bindings` is the ordered list of objects {container_port, host_port, protocol}."""
+class ServerGameConfig(RunSettings, Timestamps, Base):
+    """A config on a host. `port_bindings` is the ordered list of {container_port, host_port, protocol, name}."""
 
     __tablename__ = "server_game_configs"
     __table_args__ = (
         UniqueConstraint("server_id", "game_config_id"),
         CheckConstraint(one_of("status", ("active", "inactive")), name="status"),
+        *run_settings_checks(),
         Index(None, "game_config_id"),
         Index(None, "status"),
     )
@@ -33,6 +36,7 @@ class ServerGameConfig(Timestamps, Base):
     game_config_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("game_configs.config_id", ondelete="CASCADE"))
     port_bindings: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
     status: Mapped[str] = mapped_column(String(50), server_default="inactive")
+    env_overrides: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'"))
 
     parameter_values: Mapped[list[ServerGameConfigParameterValue]] = relationship(
         lazy="selectin",
@@ -40,6 +44,11 @@ class ServerGameConfig(Timestamps, Base):
         cascade="all, delete-orphan",
         passive_deletes=True,
     )
+
+    @property
+    def ports(self) -> list[PortBinding]:
+        """The ports that it holds, in the order asked."""
+        return [PortBinding(**binding) for binding in self.port_bindings]
 
     @property
     def parameters(self) -> dict[str, str]:

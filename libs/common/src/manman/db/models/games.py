@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, U
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from manman.db.models.declarative import Base, CreatedAt, Identifier, JsonObject, Timestamps, one_of
+from manman.db.models.run_settings import RunSettings, run_settings_checks
 from manman.domain.parameters import TYPES as PARAMETER_TYPES
 from manman.domain.parameters import Declared
 
@@ -33,14 +34,13 @@ class Game(Timestamps, Base):
     metadata_: Mapped[JsonObject] = mapped_column("metadata", server_default=text("'{}'"))
 
 
-class GameConfig(Timestamps, Base):
-    """One way to run a game: image, arguments, environment, files, limits (0: none) and how it is stopped."""
+class GameConfig(RunSettings, Timestamps, Base):
+    """One way to run a game: image, arguments, environment, files, limits and how it is stopped."""
 
     __tablename__ = "game_configs"
     __table_args__ = (
         UniqueConstraint("game_id", "name"),
-        CheckConstraint("memory_mb >= 0 AND cpu_millicores >= 0 AND pids_limit >= 0", name="limits"),
-        CheckConstraint("stop_timeout_seconds >= 0", name="stop_timeout"),
+        *run_settings_checks(),
     )
 
     config_id: Mapped[Identifier]
@@ -51,12 +51,7 @@ class GameConfig(Timestamps, Base):
     env_template: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'"))
     entrypoint: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     command: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
-    stop_command: Mapped[str] = mapped_column(server_default="")
-    stop_timeout_seconds: Mapped[int] = mapped_column(server_default=text("0"))
-    stop_signal: Mapped[str] = mapped_column(server_default="")
-    memory_mb: Mapped[int] = mapped_column(server_default=text("0"))
-    cpu_millicores: Mapped[int] = mapped_column(server_default=text("0"))
-    pids_limit: Mapped[int] = mapped_column(server_default=text("0"))
+    ready_pattern: Mapped[str] = mapped_column(server_default="")
 
     files: Mapped[list[GameConfigFile]] = relationship(
         lazy="selectin", order_by="GameConfigFile.position", cascade="all, delete-orphan", passive_deletes=True

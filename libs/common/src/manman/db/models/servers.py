@@ -1,6 +1,8 @@
 """Hosts: `servers` holds who they are and when they were last heard, `server_capabilities` what they offered when.
 
-`servers.status` and `last_seen` are written by the processor (registration inserts); the rest by the API.
+`servers.status`, `last_seen` and `host_draining` are written by the processor (registration inserts). What a host
+announces (`features`, `announced_address`) comes with its registration and its heartbeats; the rest is an operator's
+wish, written by the API.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, f
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manman.db.models.declarative import Base, Identifier, Timestamps, one_of
+from manman.domain.hosts import Capabilities
+from manman.domain.ports import PortRange
 
 
 class Server(Timestamps, Base):
-    """A host, known by its name. `features` and `public_address` are what it announced last."""
+    """A host, known by its name. `public_address`, `port_ranges` and `draining` are what an operator wants."""
 
     __tablename__ = "servers"
     __table_args__ = (
@@ -34,8 +38,21 @@ class Server(Timestamps, Base):
     environment: Mapped[str | None] = mapped_column(String(100))
     is_default: Mapped[bool] = mapped_column(server_default=text("false"))
     features: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    announced_address: Mapped[str | None]
+    host_draining: Mapped[bool] = mapped_column(server_default=text("false"))
     public_address: Mapped[str | None]
+    port_ranges: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
     draining: Mapped[bool] = mapped_column(server_default=text("false"))
+
+    @property
+    def address(self) -> str:
+        """Where players connect to: an operator's word, else the host's, else nothing."""
+        return self.public_address or self.announced_address or ""
+
+    @property
+    def ranges(self) -> list[PortRange]:
+        """The ranges that an operator set."""
+        return [PortRange(**span) for span in self.port_ranges]
 
 
 class ServerCapability(Base):
@@ -53,3 +70,15 @@ class ServerCapability(Base):
     docker_version: Mapped[str | None] = mapped_column(String(50))
     available_ports: Mapped[list[dict[str, Any]]] = mapped_column(server_default=text("'[]'"))
     recorded_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    @property
+    def offer(self) -> Capabilities:
+        """What was offered, as the domain reads it."""
+        return Capabilities(
+            total_memory_mb=self.total_memory_mb,
+            available_memory_mb=self.available_memory_mb,
+            cpu_cores=self.cpu_cores,
+            available_cpu_millicores=self.available_cpu_millicores,
+            docker_version=self.docker_version or "",
+            available_ports=tuple(PortRange(**span) for span in self.available_ports),
+        )
