@@ -83,6 +83,16 @@ class ControlPlane(api_pb2_grpc.ManManAPIServicer, log_processor_pb2_grpc.LogPro
         await self._up("ListServers", context)
         return servers_pb2.ListServersResponse(servers=self.servers.values())
 
+    async def DrainServer(self, request: Any, context: Any) -> Any:
+        await self._up("DrainServer", context)
+        self.servers[request.server_id].draining = True
+        return servers_pb2.DrainServerResponse(server=self.servers[request.server_id])
+
+    async def UndrainServer(self, request: Any, context: Any) -> Any:
+        await self._up("UndrainServer", context)
+        self.servers[request.server_id].draining = False
+        return servers_pb2.UndrainServerResponse(server=self.servers[request.server_id])
+
     async def ListGames(self, request: Any, context: Any) -> Any:
         await self._up("ListGames", context)
         return games_pb2.ListGamesResponse(games=self.games.values())
@@ -258,7 +268,16 @@ def fill(plane: ControlPlane, now: int) -> None:
             server_game_config_id=key,
             server_id=server_id,
             game_config_id=config_id,
-            port_bindings=[values_pb2.PortBinding(container_port=3979, host_port=port, protocol=protocol)],
+            port_bindings=[values_pb2.PortBinding(container_port=3979, host_port=port, protocol=protocol, name="game")],
+            connect_addresses=[
+                values_pb2.ConnectAddress(
+                    address=f"{plane.servers[server_id].public_address or plane.servers[server_id].name}:{port}",
+                    protocol=protocol,
+                    name="game",
+                    container_port=3979,
+                )
+            ],
+            env_overrides={"MODE": "hard", "RCON_PASSWORD": "swordfish"},
         )
     for key, deployment_id, server_id, status, more in (
         (

@@ -70,6 +70,46 @@ async def test_a_secret_in_a_config_is_not_shown(web: httpx2.AsyncClient) -> Non
     assert "swordfish" not in answer.text
 
 
+async def test_the_environment_of_a_deployment_is_shown_without_its_secrets(web: httpx2.AsyncClient) -> None:
+    answer = await web.get("/deployments/1")
+    assert "<code>hard</code>" in answer.text
+    assert "RCON_PASSWORD" in answer.text
+    assert "swordfish" not in answer.text
+
+
+async def test_addresses_to_connect_to_name_their_port(web: httpx2.AsyncClient) -> None:
+    for path in ("/sessions/4", "/deployments/1"):
+        text = (await web.get(path)).text
+        assert 'data-copy="play.example.org:27001"' in text
+        assert "TCP game" in text
+
+
+async def test_draining_is_asked_about_and_takes_the_starts_of_a_host_away(
+    web: httpx2.AsyncClient, plane: ControlPlane
+) -> None:
+    assert "Drain atlas?" in (await web.get("/servers/1")).text
+    assert (await web.post("/servers/1/drain")).headers["location"] == "/servers/1"
+    assert plane.servers[1].draining
+
+    for path in ("/servers/1", "/servers", "/deployments"):
+        assert ">Draining<" in (await web.get(path)).text, path
+    for path in ("/deployments/2", "/deployments/1", "/sessions/3"):
+        assert 'action="/deployments/' not in (await web.get(path)).text, path
+    assert 'action="/deployments/3/start"' in (await web.get("/deployments")).text
+
+    assert "Take back into service" in (await web.get("/servers/1")).text
+    assert (await web.post("/servers/1/undrain")).status_code == 303
+    assert 'action="/deployments/2/start"' in (await web.get("/deployments/2")).text
+
+
+async def test_a_host_that_says_itself_that_it_goes_away_offers_no_start(
+    web: httpx2.AsyncClient, plane: ControlPlane
+) -> None:
+    plane.servers[1].host_draining = True
+    assert "About to go away" in (await web.get("/servers/1")).text
+    assert 'action="/deployments/' not in (await web.get("/deployments/2")).text
+
+
 async def test_a_session_on_an_offline_host_says_that_its_state_is_the_last_known(
     web: httpx2.AsyncClient, plane: ControlPlane
 ) -> None:

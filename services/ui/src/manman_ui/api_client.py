@@ -70,6 +70,13 @@ class ApiClient:
                 break
         return found
 
+    async def set_draining(self, server_id: int, *, draining: bool) -> None:
+        """Take a host out of service, or back into it."""
+        if draining:
+            await self._call(self._api.DrainServer, servers_pb2.DrainServerRequest(server_id=server_id))
+        else:
+            await self._call(self._api.UndrainServer, servers_pb2.UndrainServerRequest(server_id=server_id))
+
     async def games(self) -> list[games_pb2.Game]:
         """Return every game by id."""
         found: list[games_pb2.Game] = []

@@ -61,16 +61,16 @@ class Deployment:
 
     @property
     def addresses(self) -> list[tuple[str, str]]:
-        """Where players connect, as (address:port, protocols), in the order of the bindings."""
-        host = (self.server.public_address or self.server.name) if self.server else ""
-        if ":" in host and not host.startswith("["):
-            host = f"[{host}]"
-        protocols: dict[str, list[str]] = {}
-        for port in self.row.port_bindings:
-            if port.host_port:
-                address = f"{host}:{port.host_port}" if host else str(port.host_port)
-                protocols.setdefault(address, []).append(port.protocol or "TCP")
-        return [(address, " + ".join(spoken)) for address, spoken in protocols.items()]
+        """Where players connect, as (address:port, protocols and names of ports), in the order of the bindings."""
+        spoken: dict[str, list[str]] = {}
+        for each in self.row.connect_addresses:
+            spoken.setdefault(each.address, []).append(f"{each.protocol} {each.name}".rstrip())
+        return [(address, " + ".join(words)) for address, words in spoken.items()]
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether its host starts no sessions at present."""
+        return bool(self.server and (self.server.draining or self.server.host_draining))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import jinja2
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from manman import clock
+from manman.domain.environment import names_a_secret
 from manman_ui import words
 from manman_ui.reading import Reading
 
@@ -104,6 +105,7 @@ def environment() -> jinja2.Environment:
         stamp=words.stamp,
         tone=words.tone,
     )
+    templates.tests["naming_a_secret"] = names_a_secret
     templates.globals["asset"] = _asset_address
     return templates
 

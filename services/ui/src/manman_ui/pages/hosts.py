@@ -1,4 +1,4 @@
-"""Hosts: the list, and one host with what it can do, what is deployed on it and what ran lately."""
+"""Hosts: the list, and one host with what it can do, what is deployed on it and what ran lately; drain and undrain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads it at run 
 from starlette.responses import Response  # noqa: TC002 - FastAPI reads it at run time
 
 from manman_ui.reading import count_by_server
-from manman_ui.web import Page
+from manman_ui.web import Page, go_to
 
 if TYPE_CHECKING:
     from manman_ui.reading import Reading
@@ -44,7 +44,7 @@ def detail_page(server_id: int) -> Page:
 
 
 def routes(web: Web) -> APIRouter:
-    """Return /servers and /servers/{id}: the addresses people have bookmarked."""
+    """Return /servers and /servers/{id} (the addresses people have bookmarked) and the forms that drain and undrain."""
     router = APIRouter()
     list_page = Page("hosts.html", list_context, {"hosts": "fragments/host_cards.html"})
 
@@ -55,5 +55,15 @@ def routes(web: Web) -> APIRouter:
     @router.get("/servers/{server_id}")
     async def host(request: Request, server_id: int) -> Response:
         return await web.show(request, detail_page(server_id))
+
+    @router.post("/servers/{server_id}/drain")
+    async def drain(server_id: int) -> Response:
+        await web.api.set_draining(server_id, draining=True)
+        return go_to(f"/servers/{server_id}")
+
+    @router.post("/servers/{server_id}/undrain")
+    async def undrain(server_id: int) -> Response:
+        await web.api.set_draining(server_id, draining=False)
+        return go_to(f"/servers/{server_id}")
 
     return router
