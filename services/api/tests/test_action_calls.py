@@ -162,6 +162,12 @@ async def test_refusals_have_the_codes_that_clients_know(api: Any, session_id: i
         (create(api, {"name": "Change map"}), Code.INVALID_ARGUMENT, "action.name"),
         (create(api, {"definition_level": ""}), Code.INVALID_ARGUMENT, "action.definition_level"),
         (create(api, options=()), Code.INVALID_ARGUMENT, "input_fields[0].options"),
+        (create(api, {"entity_id": 0}), Code.INVALID_ARGUMENT, "action.entity_id"),
+        (
+            control.UpdateActionDefinition(pb.UpdateActionDefinitionRequest(action=action())),
+            Code.INVALID_ARGUMENT,
+            "action.action_id",
+        ),
         (create(api, {"entity_id": 9}), Code.NOT_FOUND, "game 9"),
         (create(api, {"entity_id": 9, "definition_level": "game_config"}), Code.NOT_FOUND, "game config 9"),
         (create(api, {"entity_id": 9, "definition_level": "server_game_config"}), Code.NOT_FOUND, "deployment 9"),
@@ -218,7 +224,7 @@ async def test_a_command_reaches_the_game_and_every_attempt_is_on_record(
     assert heard == [b"changelevel de_inferno\n"]
     assert (sent.success, sent.rendered_command, sent.error_message) == (True, "changelevel de_inferno", "")
     assert (wrong.success, wrong.rendered_command, "control characters" in wrong.error_message) == (False, "", True)
-    assert (missing.success, missing.error_message) == (False, "map: is required; fill it in")
+    assert (missing.success, missing.error_message) == (False, "Map (map): is required; fill it in")
     rows = await history(api, session_id)
     assert [(row.execution_id, row.status) for row in rows] == [
         (missing.execution_id, "validation_error"),

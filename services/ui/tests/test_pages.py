@@ -110,6 +110,19 @@ async def test_a_host_that_says_itself_that_it_goes_away_offers_no_start(
     assert 'action="/deployments/' not in (await web.get("/deployments/2")).text
 
 
+async def test_a_secret_parameter_is_shown_neither_on_its_deployment_nor_on_its_session(
+    web: httpx2.AsyncClient, plane: ControlPlane
+) -> None:
+    plane.configs[1].parameters.add(key="pw", type="secret")
+    plane.deployments[1].parameters.update({"pw": "swordfish", "max_clients": "8"})
+    plane.sessions[4].parameters.update({"pw": "swordfish", "max_clients": "9"})
+    for path, other in (("/deployments/1", "8"), ("/sessions/4", "9")):
+        text = (await web.get(path)).text
+        assert "swordfish" not in text
+        assert f"<dt><code>max_clients</code></dt><dd><code>{other}</code>" in text
+        assert '<dt><code>pw</code></dt><dd><span class="faint">hidden</span>' in text
+
+
 async def test_a_session_on_an_offline_host_says_that_its_state_is_the_last_known(
     web: httpx2.AsyncClient, plane: ControlPlane
 ) -> None:

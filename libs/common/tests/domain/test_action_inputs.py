@@ -70,14 +70,17 @@ def test_a_value_has_a_limit_of_its_own() -> None:
 
 
 def test_the_first_problem_in_the_order_shown_wins_and_unknown_names_are_ignored() -> None:
-    fields = [field(name="second", required=True, display_order=2), field(name="first", type="number", display_order=1)]
+    fields = [
+        field(name="second", label="2nd", required=True, display_order=2),
+        field(name="first", type="number", display_order=1),
+    ]
 
     def problem(given: dict[str, str]) -> str | None:
         found = check_inputs(fields, given)
         return found.field if found else None
 
     assert problem({"first": "x"}) == "first"
-    assert problem({"first": "1"}) == "second"
+    assert problem({"first": "1"}) == "2nd (second)"
     assert problem({"second": "x", "unknown": "\n"}) is None
 
 

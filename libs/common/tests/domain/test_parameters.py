@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manman.domain.parameters import Declared, check_declared, resolve
+from manman.domain.parameters import HIDDEN, Declared, check_declared, hide, resolve, secrets_of
 from manman.domain.rendering import render_text
 from manman.errors import Invalid
 
@@ -95,6 +95,7 @@ def test_a_declaration_is_checked_when_it_is_saved() -> None:
         Declared(key="x", type="float"),
         Declared(key="x", type="int", default_value="many"),
         Declared(key="y", type="bool", value="perhaps"),
+        Declared(key="z", type="int", min_value=2, max_value=1),
     ]
 
     with pytest.raises(Invalid) as refused:
@@ -106,11 +107,23 @@ def test_a_declaration_is_checked_when_it_is_saved() -> None:
         "parameters[2].key",
         "parameters[2].default_value",
         "parameters[3].value",
+        "parameters[4].min_value",
     ]
 
 
 def test_a_good_declaration_passes() -> None:
     check_declared([*DECLARED, Declared(key="untyped", type="")])
+
+
+def test_a_secret_of_any_level_is_hidden_whole_and_line_by_line() -> None:
+    declared = [Declared(key="pw", type="secret", default_value="swordfish"), Declared(key="open", value="sesame")]
+    secrets = secrets_of(declared, [{"pw": "two\nlines"}, {"pw": "two", "open": "sesame"}, {}])
+
+    assert hide("swordfish, 'lines', two\nlines and two: sesame", secrets) == (
+        f"{HIDDEN}, '{HIDDEN}', {HIDDEN} and {HIDDEN}: sesame"
+    )
+    assert secrets_of([Declared(key="pw", type="secret")], [{"pw": ""}]) == frozenset()
+    assert hide("nothing to hide", frozenset()) == "nothing to hide"
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.text()), st.dictionaries(st.sampled_from("abc"), st.text()))

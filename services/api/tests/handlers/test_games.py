@@ -200,7 +200,7 @@ async def test_two_volumes_of_a_config_share_neither_path_nor_name(world: Any) -
         config_id=config.config_id, volume=Volume(name="data", container_path="/data"), uow=world.uow
     )
 
-    with pytest.raises(Invalid, match="mounted by volume data"):
+    with pytest.raises(AlreadyExists, match=r"volume at /data \(data\) already exists"):
         await volumes.create_volume(
             config_id=config.config_id, volume=Volume(name="more", container_path="/data"), uow=world.uow
         )

@@ -59,6 +59,11 @@ class Deployment:
         """The host's name, or its id when it is gone."""
         return self.server.name if self.server else f"host {self.row.server_id}"
 
+    def hides(self, parameter: str) -> bool:
+        """Whether the value of a parameter is a secret. Nobody knows when the config is gone: then it is."""
+        declared = self.config.parameters if self.config else None
+        return declared is None or any(each.key == parameter and each.type == "secret" for each in declared)
+
     @property
     def addresses(self) -> list[tuple[str, str]]:
         """Where players connect, as (address:port, protocols and names of ports), in the order of the bindings."""
@@ -99,6 +104,10 @@ class SessionView:
     def can_stop(self) -> bool:
         """Whether a stop makes sense: live, or lost and perhaps still running somewhere."""
         return self.is_live or self.row.status == "lost"
+
+    def hides(self, parameter: str) -> bool:
+        """Whether the value of a parameter is a secret, or nobody knows any more."""
+        return self.deployment is None or self.deployment.hides(parameter)
 
     @property
     def host_is_offline(self) -> bool:

@@ -32,6 +32,8 @@ def check_definition(wanted: Definition) -> None:
     problems = []
     if wanted.level not in LEVELS:
         problems.append(Problem("action.definition_level", f"use one of {', '.join(LEVELS)}, not {wanted.level!r}"))
+    if wanted.entity_id <= 0:
+        problems.append(Problem("action.entity_id", "name the game, config or deployment that it belongs to"))
     if not _NAME.fullmatch(wanted.name):
         problems.append(Problem("action.name", f"use lower-case letters, digits and _, not {wanted.name!r}"))
     if wanted.button_style not in BUTTON_STYLES:

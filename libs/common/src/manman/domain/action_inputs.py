@@ -40,14 +40,14 @@ _LINE_BREAKING = ("Cc", "Zl", "Zp")
 
 
 def check_inputs(fields: Sequence[Field], given: Mapping[str, str]) -> Problem | None:
-    """Return the first thing wrong with what was filled in, by the order in which inputs are shown.
+    """Return the first thing wrong with what was filled in, by the order in which inputs are shown, under its label.
 
     Names that are no input are ignored. An input that is not required may be left out or empty.
     """
     for field in in_order(fields):
         text = complaint(field, given.get(field.name, ""))
         if text:
-            return Problem(field.name, text)
+            return Problem(f"{field.label} ({field.name})" if field.label else field.name, text)
     return None
 
 

@@ -128,16 +128,13 @@ def check_restart(wanted: RestartPolicy) -> list[Problem]:
     return problems
 
 
-def check_volume(volume: Volume, others: Mapping[str, str]) -> list[Problem]:
-    """Return what is wrong with a volume; `others` maps the config's other container paths to their volumes' names."""
+def check_volume(volume: Volume) -> list[Problem]:
+    """Return what is wrong with a volume."""
     problems = []
     if not _VOLUME_NAME.fullmatch(volume.name):
         text = f"use letters, digits, _ . and -, beginning with a letter or digit, not {volume.name!r}"
         problems.append(Problem("name", text))
     problems += [Problem("container_path", text) for text in _container_path_complaints(volume.container_path)]
-    if volume.container_path in others:
-        holder = others[volume.container_path]
-        problems.append(Problem("container_path", f"{volume.container_path} is mounted by volume {holder} already"))
     if volume.host_subpath.startswith("/") or ".." in volume.host_subpath.split("/"):
         text = f"use a path below the deployment's folder, without .., not {volume.host_subpath!r}"
         problems.append(Problem("host_subpath", text))

@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING
 from manman.errors import Invalid, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-TYPES = ("string", "int", "bool", "secret")
+SECRET = "secret"  # noqa: S105 - the name of a type
+TYPES = ("string", "int", "bool", SECRET)
+
+HIDDEN = "(hidden)"
+"""Stands for a secret in records and refusals."""
 
 _KEY = re.compile(r"[A-Za-z0-9_]+")
 _INT = re.compile(r"[+-]?[0-9]{1,19}")
@@ -60,6 +64,9 @@ def check_declared(declared: Sequence[Declared]) -> None:
         if type_of(parameter) not in TYPES:
             problems.append(Problem(f"{field}.type", f"use one of {', '.join(TYPES)}, not {parameter.type!r}"))
             continue
+        low, high = parameter.min_value, parameter.max_value
+        if low is not None and high is not None and low > high:
+            problems.append(Problem(f"{field}.min_value", f"must not be above max_value {high}"))
         for name, value in (("default_value", parameter.default_value), ("value", parameter.value)):
             text = _complaint(parameter, value) if value else None
             if text:
@@ -99,6 +106,25 @@ def resolve(declared: Sequence[Declared], layers: Sequence[Mapping[str, str]]) -
         Problem(f"parameters.{key}", "is not declared by the config") for key in sorted(merged) if key not in known
     ]
     return Resolved({**dict.fromkeys(known - set(merged), ""), **merged}, tuple(warnings))
+
+
+def secrets_of(declared: Sequence[Declared], layers: Sequence[Mapping[str, str]]) -> frozenset[str]:
+    """Return every value that a declared secret has at some level, and each line of it: what `hide` looks for."""
+    values = {
+        value
+        for parameter in declared
+        if type_of(parameter) == SECRET
+        for value in (parameter.default_value, parameter.value, *(layer.get(parameter.key, "") for layer in layers))
+    }
+    return frozenset(filter(None, values | {line for value in values for line in value.splitlines()}))
+
+
+def hide(text: str, secrets: Collection[str]) -> str:
+    """Return `text` with `HIDDEN` in the place of each secret."""
+    if not secrets:
+        return text
+    longest_first = sorted(secrets, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), HIDDEN, text)
 
 
 def type_of(parameter: Declared) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from manman.domain import parameters
 from manman.domain.action_definitions import check_definition
 from manman.domain.action_inputs import MAX_CHARACTERS, check_inputs
 from manman.domain.actions import ExecutionStatus, render
 from manman.domain.sessions import Status
-from manman.errors import Conflict, Invalid, TimedOut, Unavailable
+from manman.errors import Conflict, Invalid, Problem, TimedOut, Unavailable
 from manman_api import paging
+from manman_api.handlers.configs import declared
 from manman_api.handlers.sessions import MAX_INPUT_BYTES, write_input
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ async def update_action(*, action_id: int, wanted: Definition, uow: Uow) -> None
 
     Raises `NotFound` for the action or the entity, `Invalid`, `AlreadyExists` for the name.
     """
+    if action_id <= 0:
+        raise Invalid([Problem("action.action_id", "name the action to replace")])
     async with uow() as tx:
         row = await tx.actions.get(action_id)
         level, entity_id = wanted.level or row.definition_level, wanted.entity_id or row.entity_id
@@ -115,6 +119,7 @@ async def execute_action(
     """Send an action's command to the console of a running session, and return once its host says that it is written.
 
     Bad inputs, and a host that refuses, is away or does not answer, are outcomes, not errors: the result tells them.
+    What is recorded has no secret of the session's parameters in it; the result is as it is.
 
     Raises:
         NotFound: there is no such session or action.
@@ -123,15 +128,18 @@ async def execute_action(
     """
     async with uow() as tx:
         server_id, action = await _offered(tx, session_id, action_id)
+        secrets = await _secrets(tx, session_id)
         command, status, error = _prepare(action, given)
         names = {field.name for field in action.fields}
         row = await tx.actions.add_execution(
             action,
             session_id=session_id,
-            input_values={name: value[:MAX_CHARACTERS] for name, value in given.items() if name in names},
-            rendered_command=command,
+            input_values={
+                name: parameters.hide(value[:MAX_CHARACTERS], secrets) for name, value in given.items() if name in names
+            },
+            rendered_command=parameters.hide(command, secrets),
             status=status,
-            error_message=error or OUTCOME_UNKNOWN,
+            error_message=parameters.hide(error or OUTCOME_UNKNOWN, secrets),
             triggered_by=triggered_by,
             now=now,
         )
@@ -151,7 +159,7 @@ async def execute_action(
     async with uow() as tx:
         done = await tx.actions.get_execution(row.execution_id)
         done.status = ExecutionStatus.FAILED if error else ExecutionStatus.SUCCESS
-        done.error_message = error or None
+        done.error_message = parameters.hide(error, secrets) or None
         await tx.commit()
     return Execution(row.execution_id, command, error)
 
@@ -168,6 +176,14 @@ async def _offered(tx: Transaction, session_id: int, action_id: int) -> tuple[in
     other = await tx.actions.get(action_id)
     reason = "belongs to something else than its game, config and deployment" if other.enabled else "is disabled"
     raise Conflict(f"session {session_id} does not offer action {action_id} ({other.name}): it {reason}")
+
+
+async def _secrets(tx: Transaction, session_id: int) -> frozenset[str]:
+    """Return the values of a session's parameters that nobody should read in a record."""
+    session = await tx.sessions.get(session_id)
+    deployment = await tx.deployments.get(session.sgc_id)
+    config = await tx.configs.get(deployment.game_config_id)
+    return parameters.secrets_of(declared(config), [deployment.parameters, session.parameters])
 
 
 def _prepare(action: ActionDefinition, given: Mapping[str, str]) -> tuple[str, ExecutionStatus, str]:

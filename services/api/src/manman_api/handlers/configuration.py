@@ -81,7 +81,10 @@ async def of_session(*, session_id: int, tried: Mapping[str, str] | None, uow: U
 async def render(
     tx: Transaction, config: GameConfig, occasion: Occasion, values: Mapping[str, str]
 ) -> list[Configuration]:
-    """Render every strategy of the config's game; raise `Conflict` that names the strategy and the patch at fault."""
+    """Render every strategy of the config's game; raise `Conflict` that names the strategy and the patch at fault.
+
+    Its text may quote what could not be read, and goes into the log: secrets in it are hidden.
+    """
     strategies = await tx.configuration.strategies(config.game_id)
     if not strategies:
         return []
@@ -98,8 +101,12 @@ async def render(
         declared(config), occasion.deployment, occasion.session, **({PREVIEW: occasion.tried} if occasion.tried else {})
     )
     env = start_command.render(config, values, occasion.env_overrides).env
-    # large files take their time: other calls go on meanwhile
-    return await asyncio.to_thread(configure, sources, levels=levels, values=values, env=env)
+    try:
+        # large files take their time: other calls go on meanwhile
+        return await asyncio.to_thread(configure, sources, levels=levels, values=values, env=env)
+    except Conflict as refused:
+        secrets = rules.secrets_of(declared(config), [occasion.deployment, occasion.session, occasion.tried])
+        raise Conflict(rules.hide(str(refused), secrets)) from refused
 
 
 async def final(

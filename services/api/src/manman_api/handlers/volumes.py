@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from manman.domain.configs import Volume, check_volume
-from manman.errors import Invalid
+from manman.errors import AlreadyExists, Invalid
 
 if TYPE_CHECKING:
     from manman.db.models import GameConfigVolume
@@ -43,7 +43,7 @@ async def create_volume(*, config_id: int, volume: Volume, uow: Uow) -> GameConf
 
 
 async def update_volume(*, volume_id: int, volume: Volume, uow: Uow) -> GameConfigVolume:
-    """Replace everything about a volume; an empty type leaves it."""
+    """Replace everything about a volume; an empty type leaves it. Errors as `create_volume`."""
     async with uow() as tx:
         row = await tx.volumes.get(volume_id)
         await tx.configs.lock(row.config_id)
@@ -66,8 +66,10 @@ async def delete_volume(*, volume_id: int, uow: Uow) -> None:
 
 
 async def _check(tx: Transaction, config_id: int, volume: Volume, *, except_volume_id: int = 0) -> None:
-    rows = await tx.volumes.list(config_id=config_id)
-    others = {row.container_path: row.name for row in rows if row.volume_id != except_volume_id}
-    problems = check_volume(volume, others)
+    """Raise `Invalid`, or `AlreadyExists` for a path that another volume of the config has."""
+    problems = check_volume(volume)
     if problems:
         raise Invalid(problems)
+    for other in await tx.volumes.list(config_id=config_id):
+        if other.container_path == volume.container_path and other.volume_id != except_volume_id:
+            raise AlreadyExists("volume", f"at {other.container_path} ({other.name})")

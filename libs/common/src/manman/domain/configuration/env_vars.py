@@ -39,6 +39,6 @@ def _from_lines(layer: str) -> dict[str, str | None]:
             continue
         name, separator, value = stripped.partition("=")
         if not separator:
-            raise Unreadable(f"line {number} is not NAME=value: {stripped[:60]!r}")
+            raise Unreadable(f"line {number} is not NAME=value")
         changes[name.rstrip()] = value.lstrip()
     return changes

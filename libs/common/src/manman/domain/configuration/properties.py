@@ -105,7 +105,7 @@ def _from_lines(layer: str) -> list[tuple[str, str | None]]:
     blocks = _blocks(Lines.of(layer).lines)
     for block in blocks:
         if not block.key and block.lines[0].strip() and not _is_comment(block.lines[0]):
-            raise Unreadable(f"line {block.number} is not key=value: {block.lines[0].strip()[:60]!r}")
+            raise Unreadable(f"line {block.number} is not key=value")
     return [(block.key, block.value.rstrip()) for block in blocks if block.key and block.value is not None]
 
 

@@ -47,7 +47,7 @@ def lines(layer: str) -> list[tuple[str, str]]:
             continue
         position = _separator(stripped)
         if position <= 0:
-            raise Unreadable(f"line {number} is not xpath=value: {stripped[:60]!r}")
+            raise Unreadable(f"line {number} is not xpath=value")
         expression = stripped[:position].rstrip()
         if len(expression) > MAX_EXPRESSION:
             raise Unreadable(f"line {number} has an expression of more than {MAX_EXPRESSION} characters")
