@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import pytest
@@ -15,6 +15,8 @@ from manman.settings import DatabaseSettings
 from manman.v1 import api_pb2_grpc, log_processor_pb2_grpc
 from manman_api.app import Addresses, serving
 from manman_api.settings import Settings
+
+T = TypeVar("T")
 
 
 class Api:
@@ -48,24 +50,35 @@ async def uow(database_url: str) -> AsyncIterator[UnitOfWork]:
 
 
 @contextlib.asynccontextmanager
-async def served(database_url: str, amqp_url: str, **more: Any) -> AsyncIterator[Api]:
-    """Serve an api. It lives in a task of its own, because a fixture's two halves run in different tasks."""
-    addresses: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
+async def in_own_task(manager: contextlib.AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+    """Enter and leave `manager` in one task of its own, because a fixture's two halves run in different tasks."""
+    entered: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
 
     async def live() -> None:
-        async with serving(settings_for(database_url, amqp_url, **more)) as used:
-            addresses.set_result(used)
+        async with manager as given:
+            entered.set_result(given)
             await stop.wait()
 
     life = asyncio.get_running_loop().create_task(live())
-    await asyncio.wait([addresses, life], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([entered, life], return_when=asyncio.FIRST_COMPLETED)
     if life.done():
         await life
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{addresses.result().grpc}") as channel:
-        yield Api(addresses.result(), channel)
-    stop.set()
-    await life
+    try:
+        yield entered.result()
+    finally:
+        stop.set()
+        await life
+
+
+@contextlib.asynccontextmanager
+async def served(database_url: str, amqp_url: str, **more: Any) -> AsyncIterator[Api]:
+    """Serve an api."""
+    async with (
+        in_own_task(serving(settings_for(database_url, amqp_url, **more))) as addresses,
+        grpc.aio.insecure_channel(f"127.0.0.1:{addresses.grpc}") as channel,
+    ):
+        yield Api(addresses, channel)
 
 
 @pytest.fixture

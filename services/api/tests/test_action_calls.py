@@ -1,9 +1,7 @@
 """Actions over gRPC and REST, and to a host that answers on the real broker."""
 
-import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +11,14 @@ import pytest
 
 from manman.bus import topology
 from manman.bus.connection import connect
-from manman.bus.publisher import Publisher
-from manman.bus.subscription import subscribe
 from manman.db import transitions
 from manman.db.transitions import Change
 from manman.domain.sessions import Status
-from manman.messages.codec import decode, encode
-from manman.messages.commands import Reply, SendInput
 from manman.settings import BusSettings
 from manman.v1 import actions_pb2 as pb
 from manman_api.handlers.actions import OUTCOME_UNKNOWN
 from manman_devstack.eventually import eventually
+from manman_devstack.scripted_host import console
 
 Code = grpc.StatusCode
 
@@ -71,29 +66,6 @@ async def become(uow: Any, session_id: int, status: Status) -> None:
         row = await tx.sessions.lock(session_id)
         await transitions.apply(tx, row, Change(status=status), now=row.created_at)
         await tx.commit()
-
-
-@contextlib.asynccontextmanager
-async def host(amqp_url: str, refusal: str = "") -> AsyncIterator[list[bytes]]:
-    """Answer the commands of server 1; gives what it was told to write."""
-    heard: list[bytes] = []
-    async with (
-        connect(BusSettings(rabbitmq_url=amqp_url), "host") as broker,
-        Publisher(broker) as publisher,
-        subscribe(broker, topology.host_command_queue(1), prefetch=1) as commands,
-    ):
-
-        async def answer() -> None:
-            while (message := await commands.next()) is not None:
-                heard.append(decode(SendInput, message.body).input)
-                reply = Reply(correlation_id=message.correlation_id, success=not refusal, error=refusal)
-                await publisher.publish("", message.reply_to, encode(reply), message_id="r", persistent=False)
-                await commands.acknowledge(message)
-
-        async with asyncio.TaskGroup() as group:
-            answering = group.create_task(answer())
-            yield heard
-            answering.cancel()
 
 
 @pytest.mark.usefixtures("session_id")
@@ -216,7 +188,7 @@ async def test_a_command_reaches_the_game_and_every_attempt_is_on_record(
     api: Any, session_id: int, amqp_url: str
 ) -> None:
     action_id = await create(api)
-    async with host(amqp_url) as heard:
+    async with console(amqp_url, 1) as heard:
         sent = await execute(api, session_id, action_id, map="de_inferno", unknown="x")
         wrong = await execute(api, session_id, action_id, map="de_dust2\nquit")
         missing = await execute(api, session_id, action_id)
@@ -247,7 +219,7 @@ async def test_what_a_host_refuses_or_does_not_answer_is_told_and_recorded(
         return "no command queue" in (await execute(api, session_id, action_id)).error_message
 
     await eventually(without_host, timeout_s=10)
-    async with host(amqp_url, refusal="no stdin"):
+    async with console(amqp_url, 1, refusal="no stdin"):
         refused = await execute(api, session_id, action_id)
     silent = await execute(api, session_id, action_id)
 
@@ -317,7 +289,7 @@ async def test_rest_has_the_same_actions(api: Any, session_id: int, amqp_url: st
             ],
         }
     }
-    async with httpx2.AsyncClient(trust_env=False) as client, host(amqp_url) as heard:
+    async with httpx2.AsyncClient(trust_env=False) as client, console(amqp_url, 1) as heard:
         action_id = (await client.post(f"{base}/actions", json=body)).json()["action_id"]
         offered = (await client.get(f"{base}/sessions/{session_id}/actions")).json()["actions"]
         run = f"{base}/sessions/{session_id}/actions/{action_id}:execute"
@@ -343,7 +315,7 @@ async def test_the_example_of_the_documentation_works(api: Any, session_id: int,
     base = f"http://127.0.0.1:{api.addresses.rest}/v1"
     headers = {"content-type": "application/json"}
 
-    async with httpx2.AsyncClient(trust_env=False, headers=headers) as client, host(amqp_url) as heard:
+    async with httpx2.AsyncClient(trust_env=False, headers=headers) as client, console(amqp_url, 1) as heard:
         action_id = (await client.post(f"{base}/actions", content=definition)).json()["action_id"]
         run = await client.post(f"{base}/sessions/{session_id}/actions/{action_id}:execute", content=inputs)
 

@@ -9,7 +9,7 @@ both proves that the two doors lead to one room.
 
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 import grpc
@@ -68,6 +68,7 @@ class RestControl:
         verb, path, has_body = _binding(SERVICE.methods_by_name[method])
         rest = dict(fields)
         path = re.sub(r"\{(\w+)\}", lambda match: str(rest.pop(match[1])), path)
+        path = re.sub(r"\{([\w.]+)\}", lambda match: str(_at(fields, match[1])), path)
         body = rest if has_body else None
         answer = await self._http.request(verb, path, json=body, params=_query({} if has_body else rest))
         if answer.is_error:
@@ -107,6 +108,14 @@ def _binding(method: MethodDescriptor) -> tuple[str, str, bool]:
     rule: Any = method.GetOptions().Extensions[extension]
     verb = rule.WhichOneof("pattern")
     return verb.upper(), getattr(rule, verb), bool(rule.body)
+
+
+def _at(fields: Mapping[str, object], path: str) -> object:
+    """Return the value at a dotted path; it stays in the body, where it must be the same."""
+    value: Any = fields
+    for name in path.split("."):
+        value = value[name]
+    return value
 
 
 def _query(fields: Json) -> list[tuple[str, str | int | float | bool | None]]:

@@ -4,6 +4,7 @@ It registers through the API and owns a command queue, but runs nothing: for the
 reports matter, and for reports that a sane host never sends.
 """
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -16,8 +17,10 @@ from pydantic import SecretStr
 from manman.bus import topology
 from manman.bus.connection import Connection, connect
 from manman.bus.publisher import Publisher
+from manman.bus.subscription import subscribe
 from manman.messages import routing
-from manman.messages.codec import encode
+from manman.messages.codec import decode, encode
+from manman.messages.commands import Reply, SendInput
 from manman.messages.health import Heartbeat, SessionInventoryItem
 from manman.settings import BusSettings
 from manman_devstack.control import Control
@@ -76,3 +79,31 @@ async def scripted_host(control: Control, amqp_url: str) -> AsyncIterator[Script
         server_id = int(answer["server_id"])
         await topology.declare_host_command_queue(connection, server_id)
         yield ScriptedHost(server_id, publisher)
+
+
+@contextlib.asynccontextmanager
+async def console(amqp_url: str, server_id: int, refusal: str = "") -> AsyncIterator[list[bytes]]:
+    """Answer for a host what is to be written to its games; gives the texts in their order.
+
+    With a `refusal` each is refused in these words. Other commands are taken and not answered.
+    """
+    heard: list[bytes] = []
+    queue = topology.host_command_queue(server_id)
+    async with (
+        bus(amqp_url, "console") as connection,
+        Publisher(connection) as publisher,
+        subscribe(connection, queue, prefetch=1) as commands,
+        asyncio.TaskGroup() as group,
+    ):
+
+        async def answer() -> None:
+            while (message := await commands.next()) is not None:
+                if message.routing_key == routing.command_send_input(server_id):
+                    heard.append(decode(SendInput, message.body).input)
+                    reply = Reply(correlation_id=message.correlation_id or "", success=not refusal, error=refusal)
+                    await publisher.publish("", message.reply_to or "", encode(reply), message_id="r", persistent=False)
+                await commands.acknowledge(message)
+
+        answering = group.create_task(answer())
+        yield heard
+        answering.cancel()
