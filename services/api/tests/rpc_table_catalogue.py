@@ -157,7 +157,7 @@ CATALOGUE: dict[str, list[Row]] = {
             {**PLACE, "port_bindings": [{"container_port": 1}], "parameters": {"slots": "9"}},
             config={"port_bindings": [{"protocol": "TCP"}], "parameters": {"slots": "9"}, "status": "inactive"},
         ),
-        refuses(AlreadyExists, "already exists", server_id="<server>", game_config_id="<config>"),
+        refuses(AlreadyExists, "already exists", server_id="<server>", game_config_id="<config>", port_bindings=HELD),
         refuses(Exhausted, "is held by deployment", **PLACE, port_bindings=HELD),
         refuses(Invalid, "parameters.slots", **PLACE, parameters={"slots": "65"}),
         refuses(NotFound, f"server {ABSENT}", **{**PLACE, "server_id": NOBODY}),

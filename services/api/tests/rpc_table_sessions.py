@@ -106,6 +106,7 @@ SESSIONS: dict[str, list[Row]] = {
         refuses(NotFound, f"session {ABSENT}", session_id=NOBODY),
     ],
     "GetSessionConfiguration": [
+        works("not running yet", {"session_id": "<new session>"}, configurations=holds("slots=8")),
         works(
             "own",
             {"session_id": "<session>"},

@@ -3,6 +3,7 @@
 A new RPC gets rows in `rpc_table_catalogue` or `rpc_table_sessions`: at least one success and one refusal.
 """
 
+import base64
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,6 +31,8 @@ from .rpc_table_sessions import LATER, SESSIONS
 TABLE = {**CATALOGUE, **SESSIONS}
 RPCS = {method.name: method for method in SERVICE.methods}
 ROWS = [(rpc, row) for rpc, rows in {**TABLE, **LATER}.items() for row in rows]
+PAGED = [name for name, rpc in RPCS.items() if "page_token" in rpc.input_type.fields_by_name and name not in LATER]
+NEWEST_FIRST = {"ListSessions"}
 
 
 @contextlib.asynccontextmanager
@@ -92,6 +95,30 @@ async def test_a_call_answers_as_the_table_says(
         return
     answer = await doors[door].call(rpc, **request)
     assert missing(await scene.filled(row.answer), answer) == []
+
+
+@pytest.mark.parametrize("door", ["grpc", "rest"])
+@pytest.mark.parametrize("rpc", PAGED)
+async def test_a_paged_list_shows_every_row_once_in_the_order_of_ids(
+    running: tuple[Scene, dict[str, Control]], rpc: str, door: str
+) -> None:
+    scene, doors = running
+    for word in ("<new server>", "<new game>", "<new session>"):
+        await scene.filled(word)
+    rows = RPCS[rpc].output_type.fields[0]
+    identifier = rows.message_type.fields[0]
+    ids: list[int] = []
+    token = ""
+    while True:
+        page = await doors[door].call(rpc, page_size=1, page_token=token)
+        ids += [int(row[identifier.name]) for row in page[rows.name]]
+        token = page["next_page_token"]
+        if not token:
+            break
+        assert base64.b64decode(token) == str(len(ids)).encode()
+
+    assert len(ids) > 1
+    assert ids == sorted(set(ids), reverse=rpc in NEWEST_FIRST)
 
 
 def missing(wanted: Any, found: Any, at: str = "") -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from manman.domain import parameters, ports
 from manman.domain.configs import check_environment
-from manman.errors import Conflict, Exhausted, Invalid, NotFound, Problem
+from manman.errors import AlreadyExists, Conflict, Exhausted, Invalid, NotFound, Problem
 from manman_api import masks
 from manman_api.handlers import configuration
 from manman_api.handlers.configs import check_run_settings, declared, run_settings_columns
@@ -101,6 +101,8 @@ async def deploy(
     async with uow() as tx:
         server = await tx.servers.lock(server_id)
         config = await tx.configs.get(game_config_id)
+        for there in await tx.deployments.list(server_id=server_id, game_config_id=game_config_id, limit=1):
+            raise AlreadyExists("deployment", f"{there.sgc_id} of config {config.name} on server {server_id}")
         await _try_to_render(tx, config, values["parameters"], values["env_overrides"])
         ranges = await _ranges(tx, server, default_ranges)
         bindings = ports.allocate(values["port_bindings"], await tx.ports.taken(server_id), ranges)
