@@ -20,6 +20,7 @@ from manman.settings import DatabaseSettings
 from manman.v1.permissions_pb2 import ROLE_UNSPECIFIED
 from manman_devstack import databases, parts, vhosts
 from manman_devstack.control import SERVICE, Control, by_grpc, by_rest
+from manman_devstack.partly import missing
 from manman_devstack.scripted_host import console
 
 from .conftest import in_own_task, served
@@ -119,15 +120,3 @@ async def test_a_paged_list_shows_every_row_once_in_the_order_of_ids(
 
     assert len(ids) > 1
     assert ids == sorted(set(ids), reverse=rpc in NEWEST_FIRST)
-
-
-def missing(wanted: Any, found: Any, at: str = "") -> list[str]:
-    """Return where `found` does not have what is wanted: of objects the named keys, of lists as many items."""
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        return [line for key, one in wanted.items() for line in missing(one, found.get(key), f"{at}.{key}")]
-    if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
-        pairs = enumerate(zip(wanted, found, strict=True))
-        return [line for index, (one, other) in pairs for line in missing(one, other, f"{at}[{index}]")]
-    if callable(wanted):
-        return [] if wanted(found) else [f"{at}: {found!r} does not do"]
-    return [] if wanted == found else [f"{at}: {found!r} instead of {wanted!r}"]
