@@ -45,6 +45,18 @@ CATALOGUE: dict[str, list[Row]] = {
         works("known", {"server_id": "<server>"}, acknowledged=True, next_heartbeat_seconds="30"),
         refuses(NotFound, f"server {ABSENT}", server_id=NOBODY),
     ],
+    "DrainServer": [
+        works("one", {"server_id": "<new server>"}, server={"draining": True}),
+        refuses(NotFound, f"server {ABSENT}", server_id=NOBODY),
+    ],
+    "UndrainServer": [
+        works("one", {"server_id": "<new server>"}, server={"draining": False}),
+        refuses(NotFound, f"server {ABSENT}", server_id=NOBODY),
+    ],
+    "ListServerCapabilities": [
+        works("newest", {"server_id": "<server>", "limit": 1}, capabilities=[{"total_memory_mb": 8192}]),
+        refuses(NotFound, f"server {ABSENT}", server_id=NOBODY),
+    ],
     # ---- Games
     "ListGames": [works("all", {}, games=lambda games: len(games) > 0), PAGE],
     "GetGame": [
@@ -175,6 +187,19 @@ CATALOGUE: dict[str, list[Row]] = {
         refuses(Conflict, "in use by session", server_game_config_id="<deployment>", update_paths=["port_bindings"]),
         refuses(Invalid, "status", server_game_config_id="<deployment>", status="broken"),
         refuses(NotFound, f"deployment {ABSENT}", server_game_config_id=NOBODY, status="active"),
+    ],
+    "BatchUpdateServerGameConfigs": [
+        works(
+            "one",
+            {"requests": [{"server_game_config_id": "<new deployment>", "status": "active"}]},
+            configs=[{"status": "active"}],
+        ),
+        refuses(Invalid, "requests", requests=[]),
+        refuses(NotFound, "requests[0]", requests=[{"server_game_config_id": NOBODY, "status": "active"}]),
+    ],
+    "GetEffectiveEnv": [
+        works("none", {"server_game_config_id": "<deployment>"}, variables=[]),
+        refuses(NotFound, f"deployment {ABSENT}", server_game_config_id=NOBODY),
     ],
     "DeleteServerGameConfig": [
         works("one", {"server_game_config_id": "<new deployment>"}),

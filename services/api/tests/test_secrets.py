@@ -7,7 +7,7 @@ import pytest
 
 from manman.db import transitions
 from manman.db.transitions import Change
-from manman.domain.parameters import HIDDEN
+from manman.domain.parameters import MASK
 from manman.domain.sessions import Status
 from manman.v1 import actions_pb2, configuration_pb2, game_configs_pb2, games_pb2, servers_pb2, sessions_pb2
 from manman.v1 import server_game_configs_pb2 as deployments_pb2
@@ -64,8 +64,8 @@ async def test_the_record_of_an_action_has_no_secret_and_its_answer_is_whole(
     assert answer.rendered_command == f"login ann:{OF_SESSION} was {OF_DEPLOYMENT}"
     asked = actions_pb2.ListActionExecutionsRequest(session_id=session.session_id)
     (kept,) = (await api.control.ListActionExecutions(asked)).executions
-    assert kept.rendered_command == f"login ann:{HIDDEN} was {HIDDEN}"
-    assert dict(kept.input_values) == {"as": f"ann:{HIDDEN}", "was": HIDDEN}
+    assert kept.rendered_command == f"login ann:{MASK} was {MASK}"
+    assert dict(kept.input_values) == {"as": f"ann:{MASK}", "was": MASK}
     assert "swordfish" not in str(kept)
 
 

@@ -1,6 +1,7 @@
 import pytest
 
-from manman.domain.environment import MASK, names_a_secret, show
+from manman.domain.environment import names_a_secret, show
+from manman.domain.parameters import MASK
 
 
 def test_each_variable_names_the_level_that_said_the_last_word() -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manman.domain.parameters import HIDDEN, Declared, check_declared, hide, resolve, secrets_of
+from manman.domain.parameters import MASK, Declared, check_declared, hide, resolve, secrets_of
 from manman.domain.rendering import render_text
 from manman.errors import Invalid
 
@@ -120,7 +120,7 @@ def test_a_secret_of_any_level_is_hidden_whole_and_line_by_line() -> None:
     secrets = secrets_of(declared, [{"pw": "two\nlines"}, {"pw": "two", "open": "sesame"}, {}])
 
     assert hide("swordfish, 'lines', two\nlines and two: sesame", secrets) == (
-        f"{HIDDEN}, '{HIDDEN}', {HIDDEN} and {HIDDEN}: sesame"
+        f"{MASK}, '{MASK}', {MASK} and {MASK}: sesame"
     )
     assert secrets_of([Declared(key="pw", type="secret")], [{"pw": ""}]) == frozenset()
     assert hide("nothing to hide", frozenset()) == "nothing to hide"

@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from manman.domain.parameters import MASK
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-MASK = "***"
 
 _SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN")
 

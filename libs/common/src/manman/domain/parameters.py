@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 SECRET = "secret"  # noqa: S105 - the name of a type
 TYPES = ("string", "int", "bool", SECRET)
 
-HIDDEN = "(hidden)"
-"""Stands for a secret in records and refusals."""
+MASK = "***"
+"""Stands for a secret wherever it is not to be read."""
 
 _KEY = re.compile(r"[A-Za-z0-9_]+")
 _INT = re.compile(r"[+-]?[0-9]{1,19}")
@@ -120,11 +120,11 @@ def secrets_of(declared: Sequence[Declared], layers: Sequence[Mapping[str, str]]
 
 
 def hide(text: str, secrets: Collection[str]) -> str:
-    """Return `text` with `HIDDEN` in the place of each secret."""
+    """Return `text` with `MASK` in the place of each secret."""
     if not secrets:
         return text
     longest_first = sorted(secrets, key=len, reverse=True)
-    return re.sub("|".join(map(re.escape, longest_first)), HIDDEN, text)
+    return re.sub("|".join(map(re.escape, longest_first)), MASK, text)
 
 
 def type_of(parameter: Declared) -> str:

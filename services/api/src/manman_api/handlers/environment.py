@@ -45,5 +45,5 @@ async def effective_env(*, deployment_id: int, uow: Uow) -> list[Variable]:
             final.env,
             before_strategies=start_command.render(config, values, deployment.env_overrides).env,
             overrides=deployment.env_overrides.keys(),
-            secrets=[values[parameter.key] for parameter in declared(config) if parameter.type == "secret"],
+            secrets=rules.secrets_of(declared(config), [deployment.parameters]),
         )
