@@ -47,6 +47,8 @@ def build(services: Sequence[Service], chain: Chain) -> FastAPI:
 async def serve(web: FastAPI, chain: Chain, *, host: str, port: int) -> AsyncIterator[int]:
     """Serve `web` while the block runs; port 0 picks a free one, the port in use is what the block gets."""
     listener = socket.create_server((host, port), backlog=BACKLOG)
+    # uvicorn writes head and body apart: else the body waits, up to 40 ms, until the client confirms the head
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = _Server(
         uvicorn.Config(
             web,
