@@ -19,8 +19,8 @@ import structlog
 
 from manman.rpc.chain import REQUEST_ID_KEY
 from manman.rpc.errors import CallFailed
+from manman_api.rest.json_text import text_of
 from manman_api.rest.replies import failure, failure_body
-from manman_api.rest.transcode import to_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -109,7 +109,7 @@ async def _until_left(receive: Receive) -> None:
 
 def _event(item: Message) -> bytes:
     number = getattr(item, NUMBER_FIELD, 0)
-    return (b"id: %d\n" % number if number else b"") + b"data: " + _line(to_json(item)) + b"\n\n"
+    return (b"id: %d\n" % number if number else b"") + b"data: " + text_of(item).encode() + b"\n\n"
 
 
 def _line(content: object) -> bytes:

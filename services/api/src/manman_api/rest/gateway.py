@@ -21,7 +21,7 @@ from manman.rpc.services import type_of
 from manman_api.rest import docs, openapi
 from manman_api.rest.bindings import Table
 from manman_api.rest.events import NUMBER_FIELD, EventStream
-from manman_api.rest.replies import JSON_TYPE, answer, failure, refusal
+from manman_api.rest.replies import JSON_TYPE, Answer, failure, refusal
 from manman_api.rest.transcode import read_request
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ def build(app: FastAPI, services: Sequence[Service], chain: Chain) -> None:
     document = openapi.document(table)
     gateway = Gateway(table, chain)
     app.router.routes[:0] = [
+        Route(PREFIX + "/{path:path}", gateway, include_in_schema=False),
         Route("/", RedirectResponse(docs.PATH), include_in_schema=False),
         Route(openapi.PATH, openapi.endpoint(document), include_in_schema=False),
         Route(docs.PATH, docs.endpoint(document), include_in_schema=False),
-        Route(PREFIX + "/{path:path}", gateway, include_in_schema=False),
     ]
     elsewhere = app.router.default
 
@@ -111,7 +111,7 @@ class Gateway:
         if binding.method.server_streaming:
             _resume(request, metadata.get("last-event-id", ""))
             return EventStream(self._chain.stream(binding.method, request, metadata, handler), request_id)
-        return answer(await self._chain.call(binding.method, request, metadata, handler), request_id)
+        return Answer(await self._chain.call(binding.method, request, metadata, handler), request_id)
 
 
 def _choose(match: Match, http_method: str, request_id: str) -> Binding:

@@ -14,12 +14,14 @@ from starlette.responses import Response
 
 from manman.rpc.chain import REQUEST_ID_KEY
 from manman.rpc.errors import RETRY_AFTER_S, code_name
+from manman_api.rest.json_text import text_of
 from manman_api.rest.transcode import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from google.protobuf.message import Message
+    from starlette.types import Receive, Scope, Send
 
 JSON_TYPE = "application/json"
 
@@ -49,9 +51,22 @@ class JsonResponse(Response):
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def answer(message: Message, request_id: str) -> Response:
-    """Return a message as the body of a 200."""
-    return JsonResponse(to_json(message), headers={REQUEST_ID_KEY: request_id})
+class Answer:
+    """An ASGI response: a message as the body of a 200. It has nothing to decide, so it is not Starlette's."""
+
+    def __init__(self, message: Message, request_id: str) -> None:
+        self.body = text_of(message).encode()
+        self._request_id = request_id
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send it."""
+        headers = [
+            (b"content-type", JSON_TYPE.encode()),
+            (b"content-length", b"%d" % len(self.body)),
+            (REQUEST_ID_KEY.encode(), self._request_id.encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def failure_body(status: status_pb2.Status) -> dict[str, Any]:

@@ -169,7 +169,10 @@ def _set(message: Message, path: str, texts: Sequence[str]) -> list[Problem]:
         return [Problem(path, "it is given more than once")]
     try:
         values = [_value(field, text) for text in texts]
-        json_format.ParseDict({field.name: values if field.is_repeated else values[0]}, target)
+        if field.is_repeated or field.type not in _ASSIGNED:
+            json_format.ParseDict({field.name: values if field.is_repeated else values[0]}, target)
+        else:
+            setattr(target, field.name, values[0])
     except (json_format.ParseError, ValueError, TypeError):
         return [Problem(path, f"{', '.join(texts)[:50]!r} is not {_KINDS.get(field.type, 'a valid text')}")]
     return []
@@ -178,8 +181,10 @@ def _set(message: Message, path: str, texts: Sequence[str]) -> list[Problem]:
 def _value(field: FieldDescriptor, text: str) -> object:
     if field.type == FieldDescriptor.TYPE_BOOL:
         return {"true": True, "1": True, "false": False, "0": False}[text.lower()] if text.lower() in _BOOLS else text
-    if field.type in _INTEGERS and not re.fullmatch(r"-?[0-9]{1,20}", text, re.ASCII):
-        raise ValueError(text)
+    if field.type in _INTEGERS:
+        if not re.fullmatch(r"-?[0-9]{1,20}", text, re.ASCII):
+            raise ValueError(text)
+        return int(text)
     return text
 
 
@@ -192,6 +197,8 @@ _INTEGERS = frozenset(
         FieldDescriptor.TYPE_UINT32,
     }
 )
+_ASSIGNED = _INTEGERS | {FieldDescriptor.TYPE_STRING}
+"""Kinds whose values need no reading by the library, which takes its time."""
 _KINDS = {
     **dict.fromkeys(_INTEGERS, "an integer that fits the field"),
     FieldDescriptor.TYPE_BOOL: "true or false",
