@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from manman import clock
+from manman.db.api_tokens import is_use_to_be_noted
 from manman.rpc import access
 from manman.rpc.access import Caller, require, required_role
 from manman.v1 import (
@@ -201,8 +202,7 @@ async def test_a_secret_is_shown_once_and_stored_as_a_hash(guarded: Api, uow: An
     ours = listed["tokens"][-1]
     assert {key: ours[key] for key in ("name", "role", "expires_at")} == {**body, "expires_at": str(body["expires_at"])}
     assert made["secret"][-43:] not in json.dumps(listed)
-    async with uow() as tx:
-        row = await tx.api_tokens.find(int(ours["token_id"]))
+    row = await uow.reads.api_tokens.find(int(ours["token_id"]))
     assert len(row.secret_hash) == 32
     assert made["secret"][-43:].encode() not in row.secret_hash
 
@@ -220,10 +220,14 @@ async def test_the_last_use_is_noted_at_most_once_a_minute(uow: Any) -> None:
     async with uow() as tx:
         row = await tx.api_tokens.add(name="x", role="viewer", secret_hash=bytes(32), expires_at=None)
         now = clock.now()
-        assert await tx.api_tokens.mark_used(row, now=now)
-        await tx.refresh(row)
-        assert not await tx.api_tokens.mark_used(row, now=now + timedelta(seconds=59))
-        assert await tx.api_tokens.mark_used(row, now=now + timedelta(seconds=60))
+        assert is_use_to_be_noted(row, now)
+        noted = []
+        for second in (0, 59, 60):
+            await tx.api_tokens.mark_used(row.token_id, now=now + timedelta(seconds=second))
+            await tx.refresh(row)
+            noted.append(row.last_used_at)
+        assert noted == [now, now, now + timedelta(seconds=60)]
+        assert not is_use_to_be_noted(row, now + timedelta(seconds=119))
 
 
 async def test_the_command_line_makes_the_first_token(guarded: Api, database_url: str) -> None:

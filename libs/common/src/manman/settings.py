@@ -59,8 +59,15 @@ class DatabaseSettings(Fragment):
     db_ssl_mode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = Field(
         default="prefer", description="libpq's sslmode"
     )
-    db_pool_size: int = Field(default=5, ge=1, le=200, description="connections kept open")
-    db_pool_overflow: int = Field(default=5, ge=0, le=200, description="connections opened on top of it under load")
+    db_pool_size: int = Field(
+        default=10, ge=1, le=200, description="connections kept open for transactions, and at most as many for reads"
+    )
+    db_pool_overflow: int = Field(
+        default=0,
+        ge=0,
+        le=200,
+        description="connections opened on top of it under load, and closed again after each use",
+    )
     db_pool_timeout_seconds: float = Field(default=10.0, gt=0, description="how long to wait for a free connection")
     db_connect_timeout_seconds: int = Field(default=5, ge=1, description="how long opening a connection may take")
     db_statement_timeout_seconds: float = Field(default=30.0, gt=0, description="Postgres ends a longer statement")

@@ -78,15 +78,15 @@ async def test_sessions_are_found_by_every_filter(uow: Any, world: Any) -> None:
         await tx.commit()
 
     async def found(**filters: Any) -> list[int]:
-        async with uow() as tx:
-            return [item.session_id for item in await tx.sessions.list(**filters)]
+        return [session.session_id for session, _ in await uow.reads.sessions.list(**filters)]
 
     assert await found() == [second, first]
     assert await found(sgc_id=row.sgc_id) == [first]
     assert await found(server_id=world.server_id, limit=1) == [second]
     assert await found(server_id=world.server_id, offset=1) == [first]
     assert await found(server_id=99) == []
-    assert await found(game_id=world.game_id, statuses=["crashed"]) == [first]
+    assert await found(server_id=world.server_id, statuses=["crashed"]) == [first]
+    assert await found(statuses=["crashed", "lost"], live_only=True) == []
     assert await found(live_only=True) == [second]
     assert await found(started_after=world.now - timedelta(seconds=1)) == [first]
     assert await found(started_after=world.now) == []

@@ -12,6 +12,7 @@ import re
 import secrets
 from typing import TYPE_CHECKING
 
+from manman.db.api_tokens import is_use_to_be_noted
 from manman.errors import Unauthenticated
 from manman.rpc.access import ROLES, Caller
 
@@ -55,18 +56,19 @@ def verify_in(uow: Uow, now: Callable[[], datetime]) -> Verify:
         match = _TOKEN.fullmatch(token)
         if match is None:
             raise Unauthenticated(_REFUSED)
-        async with uow() as tx:
-            row = await tx.api_tokens.find(int(match[1]))
-            expected = row.secret_hash if row is not None else _NOBODY
-            if not hmac.compare_digest(expected, hash_of(match[2])) or row is None:
-                raise Unauthenticated(_REFUSED)
-            used_at = now()
-            if row.revoked_at is not None:
-                raise Unauthenticated("this API token was revoked")
-            if row.expires_at is not None and row.expires_at <= used_at:
-                raise Unauthenticated("this API token has expired")
-            if await tx.api_tokens.mark_used(row, now=used_at):
+        row = await uow.reads.api_tokens.find(int(match[1]))
+        expected = row.secret_hash if row is not None else _NOBODY
+        if not hmac.compare_digest(expected, hash_of(match[2])) or row is None:
+            raise Unauthenticated(_REFUSED)
+        used_at = now()
+        if row.revoked_at is not None:
+            raise Unauthenticated("this API token was revoked")
+        if row.expires_at is not None and row.expires_at <= used_at:
+            raise Unauthenticated("this API token has expired")
+        if is_use_to_be_noted(row, used_at):
+            async with uow() as tx:
+                await tx.api_tokens.mark_used(row.token_id, now=used_at)
                 await tx.commit()
-            return Caller(subject_of(row.token_id, row.name), ROLES[row.role])
+        return Caller(subject_of(row.token_id, row.name), ROLES[row.role])
 
     return verify

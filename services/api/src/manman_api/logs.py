@@ -94,8 +94,8 @@ async def _read(
 
 
 async def _is_live(session_id: int, uow: Uow) -> bool:
-    async with uow() as tx:
-        return is_live((await tx.sessions.get(session_id)).status)
+    row, _ = await uow.reads.sessions.get(session_id)
+    return is_live(row.status)
 
 
 def _view(session_id: int, last: int, stored: StoredLine) -> list[ViewedLine]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 
 from manman.db.models import ApiToken
+from manman.db.reading import Read
 from manman.errors import NotFound
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
+
+    from manman.db.reading import Reader
 
 LAST_USED_EVERY = timedelta(minutes=1)
 """How exactly a token's last use is known: it is written at most this often."""
@@ -26,10 +29,6 @@ class ApiTokens:
     def __init__(self, database_session: AsyncSession) -> None:
         """Work in this transaction."""
         self._db = database_session
-
-    async def find(self, token_id: int) -> ApiToken | None:
-        """Return the token of that id."""
-        return await self._db.get(ApiToken, token_id)
 
     async def list(self, *, limit: int, offset: int) -> Sequence[ApiToken]:
         """Return tokens by id, expired and revoked ones too."""
@@ -52,18 +51,35 @@ class ApiTokens:
         await self._db.flush()
         return row
 
-    async def mark_used(self, row: ApiToken, *, now: datetime) -> bool:
-        """Note that the token was used, unless that was noted within the last minute; tell whether it was noted."""
-        stale = now - LAST_USED_EVERY
-        if row.last_used_at is not None and row.last_used_at > stale:
-            return False
+    async def mark_used(self, token_id: int, *, now: datetime) -> None:
+        """Note that the token was used, unless another call noted that within the last minute."""
         await self._db.execute(
             update(ApiToken)
             .where(
-                ApiToken.token_id == row.token_id,
-                or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= stale),
+                ApiToken.token_id == token_id,
+                or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= now - LAST_USED_EVERY),
             )
             .values(last_used_at=now),
             execution_options={"synchronize_session": False},
         )
-        return True
+
+
+_ONE = Read(select(ApiToken).where(ApiToken.token_id == bindparam("token_id")))
+
+
+class ApiTokenReads:
+    """API tokens as every call that brings one asks for them."""
+
+    def __init__(self, reader: Reader) -> None:
+        """Read through `reader`."""
+        self._reader = reader
+
+    async def find(self, token_id: int) -> ApiToken | None:
+        """Return the token of that id."""
+        found = await self._reader.first(_ONE, token_id=token_id)
+        return found[0] if found else None
+
+
+def is_use_to_be_noted(row: ApiToken, now: datetime) -> bool:
+    """Tell whether the last use that was noted is longer ago than a minute: noting each would write with every read."""
+    return row.last_used_at is None or row.last_used_at <= now - LAST_USED_EVERY

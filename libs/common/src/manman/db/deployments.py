@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, func, select
 
@@ -29,12 +29,20 @@ class Origin:
     game_id: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where the sessions of a deployment run, and where players find them."""
 
     server_id: int
     addresses: tuple[ConnectAddress, ...]
+
+
+HOST_ADDRESS = func.coalesce(Server.public_address, Server.announced_address, Server.name)
+"""Where players find a host, as SQL: `Server.address`."""
+
+
+def place_of(server_id: int, host_address: str, port_bindings: Sequence[Mapping[str, Any]]) -> Place:
+    """Return where the sessions of a deployment with these ports run."""
+    return Place(server_id, connect_addresses(host_address, [PortBinding(**binding) for binding in port_bindings]))
 
 
 class Deployments:
@@ -164,13 +172,13 @@ class Deployments:
                 ServerGameConfig.sgc_id,
                 ServerGameConfig.port_bindings,
                 Server.server_id,
-                func.coalesce(Server.public_address, Server.announced_address, Server.name),
+                HOST_ADDRESS,
             )
             .join(Server, Server.server_id == ServerGameConfig.server_id)
             .where(ServerGameConfig.sgc_id.in_(sgc_ids))
         )
         return {
-            sgc_id: Place(server_id, connect_addresses(host, [PortBinding(**binding) for binding in bindings]))
+            sgc_id: place_of(server_id, host, bindings)
             for sgc_id, bindings, server_id, host in await self._db.execute(query)
         }
 

@@ -5,10 +5,12 @@ Every error of the driver is translated here, by the engine's own hook, so no qu
 
 from __future__ import annotations
 
+import select
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import event, text
+import msgspec
+from sqlalchemy import event, exc, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from manman.db.problems import translate
@@ -16,7 +18,8 @@ from manman.db.problems import translate
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sqlalchemy.engine import ExceptionContext
+    from psycopg import AsyncConnection
+    from sqlalchemy.engine import Connection, ExceptionContext
 
     from manman.settings import DatabaseSettings
 
@@ -29,8 +32,9 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_pool_overflow,
         pool_timeout=settings.db_pool_timeout_seconds,
-        pool_pre_ping=True,
+        json_deserializer=msgspec.json.decode,  # a fifth of the time of the standard library's
         connect_args={
+            "autocommit": True,  # a statement alone is its own transaction; see `_begin`
             "connect_timeout": settings.db_connect_timeout_seconds,
             "options": f"-c statement_timeout={timeout_ms} -c timezone=UTC",
             "application_name": "manman",
@@ -40,6 +44,8 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
         },
     )
     event.listen(engine.sync_engine, "handle_error", _translate)
+    event.listen(engine.sync_engine, "begin", _begin)
+    event.listen(engine.sync_engine, "checkout", _refuse_what_was_ended)
     return engine
 
 
@@ -65,6 +71,28 @@ async def ping(engine: AsyncEngine) -> None:
 
 
 def _translate(context: ExceptionContext) -> BaseException | None:
-    if context.is_pre_ping:  # the pool itself replaces a connection that died while idle
-        return None
     return translate(context.original_exception)
+
+
+def _begin(connection: Connection) -> None:
+    """Open a transaction. The driver would do it before any statement; `manman.db.reading` wants none."""
+    cursor = connection.connection.cursor()
+    cursor.execute("BEGIN")
+    cursor.close()
+
+
+def was_ended(connection: AsyncConnection) -> bool:
+    """Tell whether the server has ended an idle connection. Unlike a ping this asks nobody.
+
+    A server says nothing to an idle connection but that it ends it (or, rarely, that its settings changed): only then
+    is there something to read.
+    """
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _refuse_what_was_ended(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401 - the adapter's type
+    """Have the pool open its connections anew after the server ended them."""
+    if was_ended(connection.driver_connection):
+        raise exc.InvalidatePoolError

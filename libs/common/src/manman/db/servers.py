@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import Select, bindparam, delete, select, text, true, update
 from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.orm import aliased
 
 from manman.db.models import Server, ServerCapability
+from manman.db.reading import Read
 from manman.domain.hosts import HostStatus
 from manman.errors import NotFound
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
+
+    from manman.db.reading import Reader
 
 KEPT_CAPABILITIES = 100
 """So many capability rows of a host are kept: at one a minute, more than an hour and a half."""
@@ -82,17 +86,6 @@ class Servers:
     async def get_default(self) -> Server | None:
         """Return the default host."""
         return await self._db.scalar(select(Server).where(Server.is_default))
-
-    async def list(
-        self, *, status: str | None = None, environment: str | None = None, limit: int = 50, offset: int = 0
-    ) -> Sequence[Server]:
-        """Return hosts by id."""
-        query = select(Server).order_by(Server.server_id).limit(limit).offset(offset)
-        if status:
-            query = query.where(Server.status == status)
-        if environment:
-            query = query.where(Server.environment == environment)
-        return (await self._db.scalars(query)).all()
 
     async def add(self, *, name: str, **columns: Any) -> Server:  # noqa: ANN401 - columns of the table
         """Insert a host; the first one becomes the default. Raise `AlreadyExists`."""
@@ -203,3 +196,38 @@ class Servers:
 
     async def _lock_default(self) -> None:
         await self._db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _DEFAULT_LOCK})
+
+
+def _hosts() -> Select[Server, ServerCapability]:
+    newest = aliased(
+        ServerCapability,
+        select(ServerCapability)
+        .where(ServerCapability.server_id == Server.server_id)
+        .order_by(ServerCapability.recorded_at.desc(), ServerCapability.capability_id.desc())
+        .limit(1)
+        .lateral("newest"),
+    )
+    return select(Server, newest).outerjoin(newest, true())
+
+
+_ONE_HOST = Read(_hosts().where(Server.server_id == bindparam("server_id")))
+_HOSTS = Read(_hosts().order_by(Server.server_id).limit(bindparam("limit")).offset(bindparam("offset")))
+
+
+class ServerReads:
+    """Hosts, each with the newest of what it said it offers; None when it never did."""
+
+    def __init__(self, reader: Reader) -> None:
+        """Read through `reader`."""
+        self._reader = reader
+
+    async def get(self, server_id: int) -> tuple[Server, ServerCapability | None]:
+        """Return the host; raise `NotFound`."""
+        found = await self._reader.first(_ONE_HOST, server_id=server_id)
+        if found is None:
+            raise NotFound("server", server_id)
+        return found
+
+    async def list(self, *, limit: int, offset: int) -> Sequence[tuple[Server, ServerCapability | None]]:
+        """Return hosts by id."""
+        return await self._reader.all(_HOSTS, limit=limit, offset=offset)

@@ -8,19 +8,20 @@
 Leaving without a commit rolls back. READ COMMITTED: whoever decides from a row locks it first. Locks are
 `FOR NO KEY UPDATE`: a row below (its foreign key) can still be written, else the two would wait for each other. Rows
 stay readable after the commit.
+
+Where one statement is the whole answer no transaction is needed: `uow.reads` has those, by noun (`manman.db.reading`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from manman.db.actions import Actions
-from manman.db.api_tokens import ApiTokens
+from manman.db.api_tokens import ApiTokenReads, ApiTokens
 from manman.db.audit_log import AuditLog
 from manman.db.configs import Configs
 from manman.db.configuration import Configuration
@@ -28,8 +29,9 @@ from manman.db.deployments import Deployments
 from manman.db.games import Games
 from manman.db.outbox import CHANNEL, OutboxRows
 from manman.db.ports import Ports
-from manman.db.servers import Servers
-from manman.db.sessions import Sessions
+from manman.db.reading import Reader
+from manman.db.servers import ServerReads, Servers
+from manman.db.sessions import SessionReads, Sessions
 from manman.db.volumes import Volumes
 from manman.errors import Unavailable
 
@@ -75,7 +77,14 @@ class Transaction:
         await self._database_session.commit()
 
 
-Uow: TypeAlias = Callable[[], AbstractAsyncContextManager[Transaction]]
+class Reads:
+    """What can be read without a transaction, by noun."""
+
+    def __init__(self, reader: Reader) -> None:
+        """Read through `reader`."""
+        self.api_tokens = ApiTokenReads(reader)
+        self.servers = ServerReads(reader)
+        self.sessions = SessionReads(reader)
 
 
 class UnitOfWork:
@@ -84,6 +93,7 @@ class UnitOfWork:
     def __init__(self, engine: AsyncEngine) -> None:
         """Use the pool of `engine`."""
         self._make_session = async_sessionmaker(engine, expire_on_commit=False)
+        self.reads = Reads(Reader(engine))
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[Transaction]:
@@ -98,3 +108,7 @@ class UnitOfWork:
                 yield Transaction(database_session)
         except exc.TimeoutError as error:
             raise Unavailable("the database is busy: no free connection") from error
+
+
+Uow: TypeAlias = UnitOfWork
+"""What handlers take."""

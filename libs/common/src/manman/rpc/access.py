@@ -7,6 +7,7 @@ function chosen at start; it gets the call's metadata (REST: its headers) and re
 
 from __future__ import annotations
 
+import functools
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -97,6 +98,7 @@ def authenticate_by_token(token: str) -> Authenticate:
     return holder_of_the_token
 
 
+@functools.cache
 def required_role(method: MethodDescriptor) -> Role.ValueType:
     """Return the least role that may call `method`; ROLE_UNSPECIFIED means nobody."""
     role: Role.ValueType = method.GetOptions().Extensions[permissions_pb2.permission]

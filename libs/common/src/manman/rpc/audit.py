@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -66,6 +67,7 @@ class Journal(Protocol):
         """Add how the call ended and every id known by now; raises Unavailable."""
 
 
+@functools.cache
 def is_recorded(method: MethodDescriptor) -> bool:
     """Tell whether calls of `method` may change something."""
     options: Any = method.GetOptions()  # the extension's own stubs do not say which messages it extends
@@ -103,13 +105,10 @@ def _own_ids(message: Message) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def recorded(
-    journal: Journal | None, method: MethodDescriptor, caller: access.Caller, request: Message, request_id: str
+    journal: Journal, method: MethodDescriptor, caller: access.Caller, request: Message, request_id: str
 ) -> AsyncIterator[dict[str, str]]:
-    """Record the call that the block makes, if it is one to be recorded. The block adds the ids it learns."""
+    """Record the call that the block makes. The block adds the ids it learns."""
     ids = ids_of(request)
-    if journal is None or not is_recorded(method):
-        yield ids
-        return
     rpc = f"{method.containing_service.name}.{method.name}"
     entry = Entry(caller.subject, access.word_of(caller.role), rpc, dict(ids), request_id)
     number = await journal.begin(entry)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from manman.domain.sessions import HOST_OFFLINE, Status
+from manman.domain.sessions import HOST_OFFLINE
 from manman.messages.commands import StopSession
 from manman.messages.routing import command_stop
 
@@ -28,13 +28,8 @@ async def end_what_is_out_of_sight(
     game_id: int | None = None,
 ) -> None:
     """Tell the hosts to end the games of sessions that were lost with them, below what the argument names."""
-    lost = await tx.sessions.list(
-        sgc_id=sgc_id,
-        server_id=server_id,
-        game_config_id=game_config_id,
-        game_id=game_id,
-        statuses={Status.LOST},
-        limit=MOST,
+    lost = await tx.sessions.lost(
+        sgc_id=sgc_id, server_id=server_id, game_config_id=game_config_id, game_id=game_id, limit=MOST
     )
     for row in lost:
         if row.lost_reason == HOST_OFFLINE:

@@ -31,16 +31,13 @@ class Host(NamedTuple):
 
 async def list_servers(*, page: Page, uow: Uow) -> tuple[list[Host], str]:
     """Return a page of hosts by id, and the token of the next."""
-    async with uow() as tx:
-        rows, token = page.cut(await tx.servers.list(limit=page.limit, offset=page.offset))
-        newest = await tx.servers.capabilities([row.server_id for row in rows])
-        return [Host(row, newest.get(row.server_id)) for row in rows], token
+    hosts, token = page.cut(await uow.reads.servers.list(limit=page.limit, offset=page.offset))
+    return [Host(*host) for host in hosts], token
 
 
 async def get_server(*, server_id: int, uow: Uow) -> Host:
     """Return a host; raise `NotFound`."""
-    async with uow() as tx:
-        return await _host(tx, await tx.servers.get(server_id))
+    return Host(*await uow.reads.servers.get(server_id))
 
 
 async def create_server(*, name: str, uow: Uow) -> Host:

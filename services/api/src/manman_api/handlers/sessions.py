@@ -66,26 +66,23 @@ async def list_sessions(
     uow: Uow,
 ) -> tuple[list[Run], str]:
     """Return a page of sessions, newest first, and the token of the next. Filters that are given must all hold."""
-    async with uow() as tx:
-        found = await tx.sessions.list(
-            sgc_id=deployment_id,
-            server_id=server_id,
-            statuses=statuses,
-            started_after=started_after,
-            started_before=started_before,
-            live_only=live_only,
-            limit=page.limit,
-            offset=page.offset,
-        )
-        rows, token = page.cut(found)
-        places = await tx.deployments.places({row.sgc_id for row in rows})
-        return [Run(row, places[row.sgc_id]) for row in rows], token
+    found = await uow.reads.sessions.list(
+        sgc_id=deployment_id,
+        server_id=server_id,
+        statuses=statuses,
+        started_after=started_after,
+        started_before=started_before,
+        live_only=live_only,
+        limit=page.limit,
+        offset=page.offset,
+    )
+    runs, token = page.cut(found)
+    return [Run(*run) for run in runs], token
 
 
 async def get_session(*, session_id: int, uow: Uow) -> Run:
     """Return a session; raise `NotFound`."""
-    async with uow() as tx:
-        return await _run(tx, await tx.sessions.get(session_id))
+    return Run(*await uow.reads.sessions.get(session_id))
 
 
 async def start_session(

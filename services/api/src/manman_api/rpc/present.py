@@ -17,7 +17,7 @@ from manman.v1 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from manman.db.models import Game, GameConfig, GameConfigVolume, ServerCapability, ServerGameConfig
@@ -210,10 +210,10 @@ def review(found: Review) -> server_game_configs_pb2.ValidateDeploymentResponse:
     )
 
 
-def session(run: Run) -> sessions_pb2.Session:
-    """Present a session."""
+def session(run: Run, make: Callable[..., sessions_pb2.Session] = sessions_pb2.Session) -> sessions_pb2.Session:
+    """Present a session. `make` is `add` of a list in a message where it is to be in that list: not copied there."""
     row = run.row
-    return sessions_pb2.Session(
+    return make(
         session_id=row.session_id,
         server_game_config_id=row.sgc_id,
         started_at=seconds(row.started_at),
@@ -232,3 +232,11 @@ def session(run: Run) -> sessions_pb2.Session:
         last_event_at=seconds(row.last_event_at),
         connect_addresses=_addresses(run.addresses),
     )
+
+
+def sessions(runs: Iterable[Run], token: str) -> sessions_pb2.ListSessionsResponse:
+    """Present a page of sessions."""
+    answer = sessions_pb2.ListSessionsResponse(next_page_token=token)
+    for run in runs:
+        session(run, answer.sessions.add)
+    return answer

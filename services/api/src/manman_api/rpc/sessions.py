@@ -26,7 +26,7 @@ class SessionsRpc(Servicer):
             page=paging.read(request.page_size, request.page_token),
             uow=self._parts.uow,
         )
-        return pb.ListSessionsResponse(sessions=map(present.session, runs), next_page_token=token)
+        return present.sessions(runs, token)
 
     async def GetSession(self, request: pb.GetSessionRequest, context: object) -> pb.GetSessionResponse:
         """Answer with one session."""

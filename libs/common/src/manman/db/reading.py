@@ -1,0 +1,160 @@
+"""Reads that stand alone: one statement each, outside of any transaction, for answers that nothing is decided from.
+
+A *read* is a select of mapped classes and columns whose SQL is written once. It goes straight through the driver: no
+BEGIN and ROLLBACK around it, no identity map, and SQLAlchemy's part of the work is done when the read is made
+(docs/adr/0017). A class comes back as a named tuple with its columns, under the names of their attributes, and its
+properties; for typing it is the class itself. It is good to read and cannot be changed. A class that an outer join
+found no row for is None.
+
+Rows that a handler decides from, locks or changes are those of a transaction (`manman.db.unit_of_work`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from typing import TYPE_CHECKING, Any, Generic, TypeVarTuple, cast
+
+import psycopg
+from sqlalchemy import event, exc, inspect
+from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
+from sqlalchemy.util import await_
+
+from manman.db.engine import was_ended
+from manman.db.problems import translate
+from manman.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from psycopg import AsyncConnection
+    from sqlalchemy import QueuePool, Select
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    Part = Callable[[Sequence[tuple[Any, ...]]], list[Any]]
+
+Ts = TypeVarTuple("Ts")
+
+_BUSY = "the database is busy: no free connection"
+_DIALECT = PGDialectAsync_psycopg()  # type: ignore[no-untyped-call] # SQLAlchemy has no types there
+
+
+class Read(Generic[*Ts]):
+    """A select, as SQL. What differs from one run to the next are its named `bindparam`s."""
+
+    def __init__(self, query: Select[*Ts]) -> None:
+        """Write the SQL of `query`."""
+        columns: list[Any] = []
+        self._parts: list[Part] = []
+        for item in query.column_descriptions:
+            what = item["expr"]
+            if item.get("entity") is what:
+                attributes = _attributes_of(what)
+                self._parts.append(_named(inspect(what).mapper.class_, attributes, start=len(columns)))
+                columns += [getattr(what, name) for name in attributes]
+            else:
+                self._parts.append(_bare(len(columns)))
+                columns.append(what)
+        compiled = query.with_only_columns(*columns).compile(dialect=_DIALECT)
+        self.sql = compiled.string
+        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
+
+    def values(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the values of all parameters."""
+        return {**self._fixed, **given}
+
+    def rows(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[*Ts]]:
+        """Return what the driver fetched in the shape that was selected."""
+        return cast("list[tuple[*Ts]]", list(zip(*[part(rows) for part in self._parts], strict=True)))
+
+
+class Reader:
+    """Runs reads on connections of its own, as many as the engine's pool keeps; they end with the engine.
+
+    The pool's way of giving out a connection costs as much as a short read itself.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        """Connect as `engine` does, when a connection is needed first."""
+        pool = cast("QueuePool", engine.pool)
+        self._engine = engine
+        self._wait_s = pool.timeout()
+        self._places = asyncio.Semaphore(pool.size())
+        self._idle: list[AsyncConnection] = []
+        event.listen(engine.sync_engine, "engine_disposed", self._end)
+
+    async def all(self, read: Read[*Ts], **values: Any) -> list[tuple[*Ts]]:  # noqa: ANN401 - column values
+        """Return the rows.
+
+        Raises:
+            Unavailable: no connection to the database could be had, or it broke.
+
+        """
+        await self._take_place()
+        connection = None
+        try:
+            connection = await self._connection()
+            cursor = await connection.execute(read.sql, read.values(values), binary=True)
+            return read.rows(await cursor.fetchall())
+        except exc.TimeoutError as error:
+            raise Unavailable(_BUSY) from error
+        except psycopg.Error as error:
+            raise (translate(error) or error) from error
+        except BaseException:  # given up in the middle: nobody else should get the rest of the answer
+            if connection is not None:
+                await connection.close()
+            raise
+        finally:
+            self._places.release()
+            if connection is not None and not connection.closed:
+                self._idle.append(connection)
+
+    async def first(self, read: Read[*Ts], **values: Any) -> tuple[*Ts] | None:  # noqa: ANN401 - the same
+        """Return the first row, None when there is none; errors as `all`."""
+        rows = await self.all(read, **values)
+        return rows[0] if rows else None
+
+    async def _take_place(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise Unavailable(_BUSY) from error
+
+    async def _connection(self) -> AsyncConnection:
+        """Take the connection that was used last, or open one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not was_ended(connection):
+                return connection
+            await connection.close()
+        pooled = await self._engine.raw_connection()
+        opened: Any = pooled.driver_connection
+        pooled.detach()
+        return cast("AsyncConnection", opened)
+
+    def _end(self, _engine: object) -> None:
+        while self._idle:
+            await_(self._idle.pop().close())
+
+
+def _attributes_of(entity: Any) -> list[str]:  # noqa: ANN401 - a mapped class or an alias of one
+    """Return the attributes that are columns, the primary key first: where it is NULL there is no row."""
+    mapper = inspect(entity).mapper
+    key = mapper.get_property_by_column(mapper.primary_key[0]).key
+    return sorted(mapper.column_attrs.keys(), key=lambda name: name != key)
+
+
+def _bare(index: int) -> Part:
+    return lambda rows: [row[index] for row in rows]
+
+
+def _named(entity: type, attributes: Sequence[str], *, start: int) -> Part:
+    properties = {name: value for name, value in vars(entity).items() if isinstance(value, property)}
+    fields = collections.namedtuple(entity.__name__, attributes)  # type: ignore[misc] # noqa: PYI024 - the table's
+    make: Any = type(entity.__name__, (fields,), {"__slots__": (), **properties})
+    span = slice(start, start + len(attributes))
+    return lambda rows: [None if row[start] is None else make._make(row[span]) for row in rows]
