@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status demo check format test test-fast protos clean
+.PHONY: help setup up down status demo check format test test-fast bench-api protos clean
 
 UV_VERSION := 0.13.9
 UV := .venv/bin/uv
@@ -59,6 +59,9 @@ check: setup ## Format, lint, types, import rules, architecture
 test: setup ## Every test, on the real Postgres, RabbitMQ, object store and Docker engine
 	@$(RUN) manman_devstack prepare
 	@.venv/bin/pytest -q --numprocesses 2 --dist loadfile --durations=15
+
+bench-api: setup ## Measure what calls of the API cost, into docs/performance.md (2 minutes)
+	@$(RUN) manman_devstack bench-api
 
 test-fast: setup ## Only what needs no service: the domain and the messages
 	@.venv/bin/pytest -q libs/common/tests/domain libs/common/tests/messages

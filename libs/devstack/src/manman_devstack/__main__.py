@@ -1,4 +1,4 @@
-"""`python -m manman_devstack up|down|status|clean|prepare|demo`."""
+"""`python -m manman_devstack up|down|status|clean|prepare|demo|bench-api`."""
 
 import argparse
 import sys
@@ -16,11 +16,16 @@ def main() -> int:
     commands.add_parser("clean", help="`down`, and delete databases, images and logs")
     commands.add_parser("prepare", help="install and build what the tests need, so that no test waits for it")
     commands.add_parser("demo", help="play a real game server through the running platform")
+    commands.add_parser("bench-api", help="measure what calls of the API cost")
     command = parser.parse_args().command
     if command == "demo":
         from manman_devstack import demo  # noqa: PLC0415 - the other commands start faster without it
 
         return demo.run()
+    if command == "bench-api":
+        from manman_devstack.bench import api  # noqa: PLC0415 - the same
+
+        return api.run()
     try:
         return {
             "up": command_line.up,
