@@ -71,6 +71,12 @@ class DatabaseSettings(Fragment):
     db_pool_timeout_seconds: float = Field(default=10.0, gt=0, description="how long to wait for a free connection")
     db_connect_timeout_seconds: int = Field(default=5, ge=1, description="how long opening a connection may take")
     db_statement_timeout_seconds: float = Field(default=30.0, gt=0, description="Postgres ends a longer statement")
+    db_lock_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="Postgres ends a statement that waits longer for a row that another one holds"
+    )
+    db_idle_transaction_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="Postgres ends a connection that does nothing for longer within a transaction"
+    )
 
     @field_validator("pg_database_url")
     @classmethod

@@ -97,19 +97,6 @@ async def test_connections_that_died_while_idle_are_replaced_unnoticed(uow: Any,
         assert await first.games.list() == await second.games.list() == []
 
 
-async def test_a_busy_pool_is_unavailable(database_url: str) -> None:
-    settings = DatabaseSettings(
-        pg_database_url=SecretStr(database_url), db_pool_size=1, db_pool_overflow=0, db_pool_timeout_seconds=0.1
-    )
-    async with connected(settings) as engine:
-        uow = UnitOfWork(engine)
-        async with uow() as holder:
-            await holder.games.list()
-            with pytest.raises(Unavailable, match="busy"):
-                async with uow() as tx:
-                    await tx.games.list()
-
-
 async def test_a_deadlock_is_unavailable_for_one_and_nothing_for_the_other(uow: Any, world: Any) -> None:
     one, two = await world.session(), await world.session()
     both = asyncio.Barrier(2)

@@ -23,6 +23,7 @@ from manman_processor.hearing import Hearing
 from manman_processor.relay import Relay
 from manman_processor.sweeps import (
     audit_log,
+    idempotency_keys,
     log_streams,
     lost_sessions,
     overdue_sessions,
@@ -120,6 +121,7 @@ def sweeps(
     limits = overdue_sessions.limits(settings.stale_session_threshold_seconds)
     outbox_keep = timedelta(seconds=settings.outbox_keep_seconds)
     audit_keep = timedelta(days=settings.audit_keep_days)
+    key_keep = timedelta(seconds=settings.idempotency_keep_seconds)
     stream_keep = timedelta(seconds=settings.log_stream_keep_seconds)
 
     def listening(sweep: Callable[[datetime], Awaitable[int]], span: timedelta) -> Callable[[datetime], Awaitable[int]]:
@@ -160,6 +162,11 @@ def sweeps(
         run_periodically(
             "audit_log",
             lambda now: audit_log.sweep(uow, now, audit_keep),
+            settings.housekeeping_interval_seconds,
+        ),
+        run_periodically(
+            "idempotency_keys",
+            lambda now: idempotency_keys.sweep(uow, now, key_keep),
             settings.housekeeping_interval_seconds,
         ),
     ]

@@ -49,8 +49,11 @@ class Settings(DatabaseSettings, BusSettings, RuntimeSettings):
         default=86400.0, gt=0, description="how long the log lines of an ended session can be read from its stream"
     )
     audit_keep_days: float = Field(default=365.0, gt=0, le=36500, description="how long the audit log is kept")
+    idempotency_keep_seconds: float = Field(
+        default=86400.0, gt=0, description="how long a call can be repeated under its idempotency key"
+    )
     housekeeping_interval_seconds: float = Field(
-        default=60.0, gt=0, description="how often old messages, log streams and audit entries are removed"
+        default=60.0, gt=0, description="how often old messages, log streams, audit entries and keys are removed"
     )
 
     @field_validator("components", mode="before")

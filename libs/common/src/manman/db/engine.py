@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 
 def create_engine(settings: DatabaseSettings) -> AsyncEngine:
-    """Return an engine on the database of `settings`. It connects at the first use; dispose it at the end."""
-    timeout_ms = int(settings.db_statement_timeout_seconds * 1000)
+    """Return an engine on the database of `settings`. It connects at the first use; dispose it at the end.
+
+    Every wait has a limit, and what goes beyond it is `Unavailable`: connecting, a free connection of the pool, a
+    statement, a lock, and a transaction of ours that was forgotten.
+    """
     engine = create_async_engine(
         settings.sqlalchemy_url,
         pool_size=settings.db_pool_size,
@@ -36,7 +39,7 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
         connect_args={
             "autocommit": True,  # a statement alone is its own transaction; see `_begin`
             "connect_timeout": settings.db_connect_timeout_seconds,
-            "options": f"-c statement_timeout={timeout_ms} -c timezone=UTC",
+            "options": _options(settings),
             "application_name": "manman",
             "keepalives_idle": 15,
             "keepalives_interval": 5,
@@ -47,6 +50,17 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     event.listen(engine.sync_engine, "begin", _begin)
     event.listen(engine.sync_engine, "checkout", _refuse_what_was_ended)
     return engine
+
+
+def _options(settings: DatabaseSettings) -> str:
+    """Return what Postgres is told about each connection; times are in milliseconds, 0 would mean no limit."""
+    limits_s = {
+        "statement_timeout": settings.db_statement_timeout_seconds,
+        "lock_timeout": settings.db_lock_timeout_seconds,
+        "idle_in_transaction_session_timeout": settings.db_idle_transaction_timeout_seconds,
+    }
+    limits = (f"-c {name}={max(1, int(limit_s * 1000))}" for name, limit_s in limits_s.items())
+    return " ".join([*limits, "-c timezone=UTC"])
 
 
 @asynccontextmanager

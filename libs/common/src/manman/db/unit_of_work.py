@@ -27,6 +27,7 @@ from manman.db.configs import Configs
 from manman.db.configuration import Configuration
 from manman.db.deployments import Deployments
 from manman.db.games import Games
+from manman.db.idempotency import IdempotencyKeys
 from manman.db.outbox import CHANNEL, OutboxRows
 from manman.db.ports import Ports
 from manman.db.reading import Reader
@@ -59,6 +60,7 @@ class Transaction:
         self.outbox = OutboxRows(database_session)
         self.api_tokens = ApiTokens(database_session)
         self.audit_log = AuditLog(database_session)
+        self.idempotency_keys = IdempotencyKeys(database_session)
 
     async def flush(self) -> None:
         """Send what was changed so far to the database, without committing: constraints speak now."""

@@ -1,6 +1,7 @@
 """What happens around every call, whether it came by gRPC or REST: one chain, so that both are the same API.
 
-    request id -> log context -> who calls -> audit -> may they -> is the request right -> deadline -> servicer
+    request id -> log context -> who calls -> audit -> may they -> is the request right -> which attempt is it
+        -> deadline -> servicer
 
 The chain raises nothing but `CallFailed`, which carries the finished status, and CancelledError when the caller went
 away. It knows no transport: the gRPC server and the REST gateway hand it a method, a request and the metadata.
@@ -23,7 +24,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from manman import logs
 from manman.errors import Invalid, ManManError, TimedOut, Unavailable
-from manman.rpc import access, audit
+from manman.rpc import access, audit, idempotency
 from manman.rpc.errors import CallFailed, code_name, to_failure
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor
     from google.protobuf.message import Message
 
+    from manman.domain.idempotency import Attempt
     from manman.errors import Problem
 
 REQUEST_ID_KEY = "x-request-id"
@@ -48,6 +50,7 @@ AnswerT = TypeVar("AnswerT")
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 _caller: ContextVar[access.Caller | None] = ContextVar("caller", default=None)
+_attempt: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -59,6 +62,11 @@ def current_request_id() -> str:
 def current_caller() -> access.Caller | None:
     """Return who made the call being answered; None outside of calls."""
     return _caller.get()
+
+
+def current_attempt() -> Attempt | None:
+    """Return which attempt at something the call being answered is; None when its caller gave no idempotency key."""
+    return _attempt.get()
 
 
 class Chain:
@@ -99,12 +107,10 @@ class Chain:
         with self._around(method, metadata):
             caller = await self._identify(metadata)
             if self._journal is None or not audit.is_recorded(method):
-                self._admit(caller, method, request)
-                answer = await _within(limit_s, method.name, handler(request))
+                answer = await self._answer(caller, method, request, metadata, handler, limit_s)
             else:
                 async with audit.recorded(self._journal, method, caller, request, current_request_id()) as ids:
-                    self._admit(caller, method, request)
-                    answer = await _within(limit_s, method.name, handler(request))
+                    answer = await self._answer(caller, method, request, metadata, handler, limit_s)
                     ids.update(audit.ids_of(answer))
             _seconds_of(method.full_name).observe(time.monotonic() - started)
             return answer
@@ -121,7 +127,7 @@ class Chain:
         Must be consumed, and closed (`contextlib.aclosing`), by one task.
         """
         with self._around(method, metadata), OPEN_STREAMS.labels(method.full_name).track_inprogress():
-            self._admit(await self._identify(metadata), method, request)
+            self._admit(await self._identify(metadata), method, request, metadata)
             items = handler(request)
             async with contextlib.AsyncExitStack() as stack:
                 if isinstance(items, AsyncGenerator):
@@ -149,14 +155,30 @@ class Chain:
         finally:
             self._waits.discard(wait)
 
+    async def _answer(
+        self,
+        caller: access.Caller,
+        method: MethodDescriptor,
+        request: RequestT,
+        metadata: Mapping[str, str],
+        handler: Callable[[RequestT], Coroutine[Any, Any, AnswerT]],
+        limit_s: float,
+    ) -> AnswerT:
+        self._admit(caller, method, request, metadata)
+        _attempt.set(idempotency.attempt_of(method, request, metadata, caller.subject))
+        return await _within(limit_s, method.name, handler(request))
+
     async def _identify(self, metadata: Mapping[str, str]) -> access.Caller:
         caller = await self._authenticate(metadata)
         _caller.set(caller)
         return caller
 
-    def _admit(self, caller: access.Caller, method: MethodDescriptor, request: Message) -> None:
+    def _admit(
+        self, caller: access.Caller, method: MethodDescriptor, request: Message, metadata: Mapping[str, str]
+    ) -> None:
         access.require(caller, access.required_role(method), method.name)
-        problems = self._validate(request) if self._validate is not None else ()
+        problems = idempotency.key_problems(method, metadata)
+        problems += self._validate(request) if self._validate is not None else ()
         if problems:
             raise Invalid(problems)
 

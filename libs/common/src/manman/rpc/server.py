@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from manman.errors import Invalid, Problem
 from manman.rpc.chain import REQUEST_ID_KEY, Chain, request_id_of
-from manman.rpc.errors import CallFailed, to_grpc_status
+from manman.rpc.errors import CallFailed, to_failure, to_grpc_status
 from manman.rpc.services import type_of
 
 if TYPE_CHECKING:
@@ -150,10 +151,11 @@ def _handler(service: Service, method: MethodDescriptor, chain: Chain) -> grpc.R
     request_type = type_of(method.input_type)
     wrap = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
 
-    async def call(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message | None:
+    async def call(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message | None:
         metadata = _metadata(context)
         context.set_trailing_metadata(((REQUEST_ID_KEY, metadata[REQUEST_ID_KEY]),))
         try:
+            request = _parse(data, request_type, metadata[REQUEST_ID_KEY])
             result: Message = await chain.call(method, request, metadata, answer, timeout_s=_time_remaining(context))
         except CallFailed as failure:
             await _end(context, failure)
@@ -161,11 +163,12 @@ def _handler(service: Service, method: MethodDescriptor, chain: Chain) -> grpc.R
             return result
         return None
 
-    async def stream(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Message]:
+    async def stream(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Message]:
         metadata = _metadata(context)
         # At once: the other side waits for it before it hands out the first item.
         await context.send_initial_metadata(((REQUEST_ID_KEY, metadata[REQUEST_ID_KEY]),))
         try:
+            request = _parse(data, request_type, metadata[REQUEST_ID_KEY])
             async with contextlib.aclosing(chain.stream(method, request, metadata, answer)) as items:
                 async for item in items:
                     yield item
@@ -174,9 +177,18 @@ def _handler(service: Service, method: MethodDescriptor, chain: Chain) -> grpc.R
 
     return wrap(
         stream if method.server_streaming else call,
-        request_deserializer=request_type.FromString,
+        request_deserializer=None,  # gRPC would answer INTERNAL for bytes that are no message
         response_serializer=type_of(method.output_type).SerializeToString,
     )
+
+
+def _parse(data: bytes, request_type: type[Message], request_id: str) -> Message:
+    """Return the request that `data` is; raises CallFailed."""
+    try:
+        return request_type.FromString(data)
+    except DecodeError as error:
+        name = request_type.DESCRIPTOR.full_name
+        raise to_failure(Invalid([Problem("request", f"these bytes are no {name}")]), request_id) from error
 
 
 async def _end(context: grpc.aio.ServicerContext[Any, Any], failure: CallFailed) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from manman.db.models import GameConfig, Server, ServerGameConfig
     from manman.db.unit_of_work import Transaction, Uow
     from manman.domain.configs import RestartPolicy
+    from manman.domain.idempotency import Attempt
     from manman.domain.ports import PortBinding, PortRange, WantedPort
     from manman_api.paging import Page
 
@@ -74,8 +75,7 @@ async def list_deployments(*, server_id: int, page: Page, uow: Uow) -> tuple[lis
 async def get_deployment(*, deployment_id: int, uow: Uow) -> Deployed:
     """Return a deployment; raise `NotFound`."""
     async with uow() as tx:
-        row = await tx.deployments.get(deployment_id)
-        return Deployed(row, await tx.servers.get(row.server_id))
+        return await _placed(tx, deployment_id)
 
 
 async def deploy(
@@ -86,8 +86,11 @@ async def deploy(
     default_ranges: Sequence[PortRange],
     now: datetime,
     uow: Uow,
+    attempt: Attempt | None = None,
 ) -> Deployed:
     """Place a config on a host and reserve its ports; host port 0 takes the lowest free one.
+
+    When an earlier attempt made a deployment, that one is returned as it is.
 
     Raises:
         NotFound: there is no such host or config.
@@ -99,6 +102,9 @@ async def deploy(
     """
     _refuse(check_overrides(values))
     async with uow() as tx:
+        earlier = await tx.idempotency_keys.made_before(attempt, now=now)
+        if earlier is not None:
+            return await _placed(tx, earlier)
         server = await tx.servers.lock(server_id)
         config = await tx.configs.get(game_config_id)
         for there in await tx.deployments.list(server_id=server_id, game_config_id=game_config_id, limit=1):
@@ -115,6 +121,7 @@ async def deploy(
             **_columns(values),
         )
         await tx.ports.replace(server_id=server_id, sgc_id=row.sgc_id, bindings=bindings, now=now)
+        await tx.idempotency_keys.made(attempt, row.sgc_id)
         await tx.commit()
         return Deployed(row, server)
 
@@ -204,6 +211,11 @@ def _columns(wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _refuse(problems: Sequence[Problem]) -> None:
     if problems:
         raise Invalid(problems)
+
+
+async def _placed(tx: Transaction, deployment_id: int) -> Deployed:
+    row = await tx.deployments.get(deployment_id)
+    return Deployed(row, await tx.servers.get(row.server_id))
 
 
 async def _lock(tx: Transaction, deployment_ids: Collection[int]) -> dict[int, Deployed]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from manman.bus.requests import Requests
     from manman.db.models import Server, Session
     from manman.db.unit_of_work import Transaction, Uow
+    from manman.domain.idempotency import Attempt
     from manman.domain.ports import ConnectAddress
     from manman_api.paging import Page
 
@@ -93,10 +94,12 @@ async def start_session(
     timeout_s: float,
     now: datetime,
     uow: Uow,
+    attempt: Attempt | None = None,
 ) -> Run:
     """Record a new session and the command that starts it; the host must take it within `timeout_s`.
 
     With `force` a live session of the deployment is over as of now (`superseded`), and the host ends its game first.
+    When an earlier attempt made a session, that one is returned as it is, and nothing is started.
 
     Raises:
         NotFound: there is no such deployment.
@@ -105,6 +108,9 @@ async def start_session(
 
     """
     async with uow() as tx:
+        earlier = await tx.idempotency_keys.made_before(attempt, now=now)
+        if earlier is not None:
+            return await _run(tx, await tx.sessions.get(earlier))
         deployment = await tx.deployments.lock(deployment_id)
         config = await tx.configs.get(deployment.game_config_id)
         values = rules.resolve(declared(config), [deployment.parameters, parameters]).values
@@ -146,6 +152,7 @@ async def start_session(
             session_id=row.session_id,
             expires_at=row.deadline_at,
         )
+        await tx.idempotency_keys.made(attempt, row.session_id)
         await tx.commit()
         return Run(row, Place(server.server_id, connect_addresses(server.address or server.name, deployment.ports)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from manman.rpc.chain import current_attempt
 from manman.v1 import server_game_configs_pb2 as pb
 from manman_api import paging
 from manman_api.handlers import deployment_review, deployments, environment
@@ -38,6 +39,7 @@ class DeploymentsRpc(Servicer):
             default_ranges=self._parts.default_ranges,
             now=self._parts.now(),
             uow=self._parts.uow,
+            attempt=current_attempt(),
         )
         return pb.DeployGameConfigResponse(config=present.deployment(row))
 

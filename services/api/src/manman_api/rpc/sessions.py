@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from manman.errors import Invalid, Problem
-from manman.rpc.chain import current_caller
+from manman.rpc.chain import current_attempt, current_caller
 from manman.v1 import sessions_pb2 as pb
 from manman_api import paging
 from manman_api.handlers import sessions
@@ -45,6 +45,7 @@ class SessionsRpc(Servicer):
             timeout_s=self._parts.start_timeout_s,
             now=self._parts.now(),
             uow=self._parts.uow,
+            attempt=current_attempt(),
         )
         return pb.StartSessionResponse(session=present.session(run))
 

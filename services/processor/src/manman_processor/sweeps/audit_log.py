@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from manman_processor.sweeps.batches import BATCH, delete_all
+
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from manman.db.unit_of_work import Uow
 
-BATCH = 5000
-"""Rows deleted in one transaction: none is long."""
-
 
 async def sweep(uow: Uow, now: datetime, keep: timedelta) -> int:
     """Delete what is older; return how many."""
-    total = 0
-    while True:
-        async with uow() as tx:
-            deleted = await tx.audit_log.delete_old(before=now - keep, limit=BATCH)
-            await tx.commit()
-        total += deleted
-        if deleted < BATCH:
-            return total
+    return await delete_all(uow, lambda tx: tx.audit_log.delete_old(before=now - keep, limit=BATCH))

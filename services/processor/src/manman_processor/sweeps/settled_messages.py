@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-BATCH = 5000
-"""Rows deleted in one transaction."""
+from manman_processor.sweeps.batches import BATCH, delete_all
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -14,12 +13,5 @@ if TYPE_CHECKING:
 
 
 async def sweep(uow: Uow, now: datetime, keep: timedelta) -> int:
-    """Delete them all, some at a time; return how many."""
-    deleted = 0
-    while True:
-        async with uow() as tx:
-            count = await tx.outbox.delete_settled(before=now - keep, limit=BATCH)
-            await tx.commit()
-        deleted += count
-        if count < BATCH:
-            return deleted
+    """Delete what is older; return how many."""
+    return await delete_all(uow, lambda tx: tx.outbox.delete_settled(before=now - keep, limit=BATCH))

@@ -1,6 +1,6 @@
 """The schema: one mapped class per table, one module per noun, one metadata (`Base.metadata`)."""
 
-from manman.db.models.access import ApiToken, AuditEntry
+from manman.db.models.access import ApiToken, AuditEntry, IdempotencyKey
 from manman.db.models.actions import ActionDefinition, ActionExecution, ActionInputField, ActionInputOption
 from manman.db.models.backups import Backup, BackupConfig, BackupConfigAction, BackupRun
 from manman.db.models.configuration import ConfigurationPatch, ConfigurationStrategy, StrategyParameterBinding
@@ -49,6 +49,7 @@ __all__ = [
     "GameConfigFile",
     "GameConfigParameterValue",
     "GameConfigVolume",
+    "IdempotencyKey",
     "LogCursor",
     "LogReference",
     "LogStreamDeletion",

@@ -1,10 +1,10 @@
-"""Who may call, and who did: API tokens and the audit log."""
+"""Who may call, who did, and who may do it again: API tokens, the audit log, idempotency keys."""
 
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - SQLAlchemy evaluates the annotations
 
-from sqlalchemy import CheckConstraint, String, text
+from sqlalchemy import BigInteger, CheckConstraint, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manman.db.models.declarative import Base, CreatedAt, Identifier, one_of
@@ -43,3 +43,17 @@ class AuditEntry(Base):
     ids: Mapped[dict[str, str]] = mapped_column(server_default=text("'{}'"))
     code: Mapped[str | None] = mapped_column(String(30))
     request_id: Mapped[str] = mapped_column(String(64))
+
+
+class IdempotencyKey(Base):
+    """A key under which a caller had something made. It is empty-handed (`made_id`) only until its transaction ends."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (CheckConstraint("octet_length(fingerprint) = 32", name="fingerprint"),)
+
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    rpc: Mapped[str] = mapped_column(String(200), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    fingerprint: Mapped[bytes]
+    made_id: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(index=True)
