@@ -22,15 +22,19 @@ REQUESTS = 8
 
 FILES = (api_pb2, log_processor_pb2, access_control_pb2, workshop_pb2, wrapper_control_pb2)
 METHODS = [
-    method
-    for file in FILES
-    for service in file.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
+    method for file in FILES for service in file.DESCRIPTOR.services_by_name.values() for method in service.methods
 ]
 FAULTS = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}
-TEXTS = ("", "a", "running", "/data", "string", "{}", "{{x}}", "\x00", "ö\u2028", "%s'\";--", "9" * 400, string.printable)
+TEXTS = ("", "a", "running", "/data", "string", "{{x}}", "\x00", "ö\u2028", "%s'\";--", "9" * 400, string.printable)
 NUMBERS = (0, 1, 2, -1, 255, 65536, 2**31 - 1, -(2**31))
-LARGE_NUMBERS = (*NUMBERS, 2**53 + 1, 2**63 - 1, -(2**63))
+VALUES: dict[int, tuple[Any, ...]] = {
+    FieldDescriptor.TYPE_STRING: TEXTS,
+    FieldDescriptor.TYPE_BYTES: (b"", b"\x00\xff", b"save\n", b"x" * 100_000),
+    FieldDescriptor.TYPE_BOOL: (False, True),
+    FieldDescriptor.TYPE_DOUBLE: (0.0, -1.5, 1e308, float("inf"), float("nan")),
+    FieldDescriptor.TYPE_ENUM: (0, 1, 2, 99),
+    FieldDescriptor.TYPE_INT64: (*NUMBERS, 2**53 + 1, 2**63 - 1, -(2**63)),
+}
 
 
 def message_of(kind: Any, chance: random.Random, depth: int = 0) -> Message:
@@ -54,20 +58,7 @@ def message_of(kind: Any, chance: random.Random, depth: int = 0) -> Message:
 
 
 def value_of(field: FieldDescriptor, chance: random.Random) -> Any:
-    match field.type:
-        case FieldDescriptor.TYPE_STRING:
-            return chance.choice(TEXTS)
-        case FieldDescriptor.TYPE_BYTES:
-            return chance.randbytes(chance.randint(0, 40))
-        case FieldDescriptor.TYPE_BOOL:
-            return chance.random() < 0.5
-        case FieldDescriptor.TYPE_DOUBLE:
-            return chance.choice((0.0, -1.5, 1e308, float("inf"), float("nan")))
-        case FieldDescriptor.TYPE_ENUM:
-            return chance.choice((0, 1, 2, 99))
-        case FieldDescriptor.TYPE_INT64:
-            return chance.choice(LARGE_NUMBERS)
-    return chance.choice(NUMBERS)
+    return chance.choice(VALUES.get(field.type, NUMBERS))
 
 
 def bytes_for(method: MethodDescriptor, chance: random.Random) -> Iterator[bytes]:

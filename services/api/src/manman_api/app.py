@@ -93,8 +93,9 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
                 with_reflection=settings.grpc_reflection,
             )
         )
+        site = web.build(services, chain, settings.rest_cors_origins)
         rest = await stack.enter_async_context(
-            web.serve(web.build(services, chain), chain, host=settings.listen_host, port=settings.rest_port)
+            web.serve(site, chain, host=settings.listen_host, port=settings.rest_port)
         )
         yield Addresses(grpc.port, rest, probes)
 

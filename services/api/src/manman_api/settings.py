@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from manman.domain.ports import PortRange, parse_ranges
 from manman.errors import Invalid
 from manman.settings import BusSettings, DatabaseSettings, RuntimeSettings
 from manman_api.oidc import read_roles
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
 
 class Settings(RuntimeSettings, DatabaseSettings, BusSettings):
@@ -38,6 +42,11 @@ class Settings(RuntimeSettings, DatabaseSettings, BusSettings):
     grpc_oidc_roles: str = Field(
         default="manman-admin=admin,manman-operator=operator,manman-viewer=viewer,manman-host=host",
         description="which realm role of the issuer means which of ours (oidc only)",
+    )
+    rest_cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="origins whose web pages may call REST from a browser, exactly as browsers write them and with "
+        "commas, such as https://games.example.org,http://localhost:3000; empty: none",
     )
     grpc_reflection: bool = Field(
         default=True, description="tell every gRPC client, unknown ones too, which calls there are"
@@ -68,6 +77,19 @@ class Settings(RuntimeSettings, DatabaseSettings, BusSettings):
             parse_ranges(value)
         except Invalid as error:
             raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("rest_cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("rest_cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError("write each origin as scheme://host or scheme://host:port, without a path, and no *")
         return value
 
     @field_validator("grpc_oidc_roles")

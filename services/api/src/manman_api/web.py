@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from manman.background import running
+from manman.domain.idempotency import FIELD as IDEMPOTENCY_KEY
+from manman.rpc.access import AUTHORIZATION_KEY
+from manman.rpc.chain import REQUEST_ID_KEY
 from manman_api.rest import gateway
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 
     from manman.rpc.chain import Chain
     from manman.rpc.services import Service
@@ -24,6 +28,11 @@ GRACE_S = 5
 """How long answers in progress may take when the process ends."""
 
 BACKLOG = 1024
+MAX_HEAD_BYTES = 64 * 1024
+"""Request line and headers together; more is answered with 400."""
+
+PREFLIGHT_S = 600
+"""How long a browser need not ask again whether a page may call."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,10 +45,23 @@ class _Server(uvicorn.Server):
         yield
 
 
-def build(services: Sequence[Service], chain: Chain) -> FastAPI:
-    """Return the web application: the REST API of these services, its document and its page."""
+def build(services: Sequence[Service], chain: Chain, allowed_origins: Collection[str] = ()) -> FastAPI:
+    """Return the web application: the REST API of these services, its document and its page.
+
+    Pages of `allowed_origins` may call it from a browser and read the answers; they send a token like everybody, for
+    there are no cookies.
+    """
     web = FastAPI(title="ManMan", docs_url=None, redoc_url=None, openapi_url=None)
-    gateway.build(web, services, chain)
+    gateway.build(web, services, chain, allowed_origins)
+    if allowed_origins:
+        web.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(allowed_origins),
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=[AUTHORIZATION_KEY, "content-type", IDEMPOTENCY_KEY, "last-event-id", REQUEST_ID_KEY],
+            expose_headers=[REQUEST_ID_KEY, "retry-after"],
+            max_age=PREFLIGHT_S,
+        )
     return web
 
 
@@ -56,6 +78,8 @@ async def serve(web: FastAPI, chain: Chain, *, host: str, port: int) -> AsyncIte
             log_config=None,
             lifespan="off",
             server_header=False,
+            http="h11",
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             timeout_graceful_shutdown=GRACE_S,
         )
     )

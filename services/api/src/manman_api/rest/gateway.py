@@ -16,16 +16,16 @@ from starlette.routing import Route
 
 from manman.rpc.chain import REQUEST_ID_KEY, request_id_of
 from manman.rpc.errors import CallFailed, to_failure
-from manman.rpc.server import MAX_MESSAGE_BYTES
 from manman.rpc.services import type_of
-from manman_api.rest import docs, openapi
+from manman_api.rest import docs, openapi, origins
 from manman_api.rest.bindings import Table
+from manman_api.rest.bodies import Refused, read_body
 from manman_api.rest.events import NUMBER_FIELD, EventStream
-from manman_api.rest.replies import JSON_TYPE, Answer, failure, refusal
+from manman_api.rest.replies import Answer, failure, refusal
 from manman_api.rest.transcode import read_request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from fastapi import FastAPI
     from google.protobuf.message import Message
@@ -36,24 +36,18 @@ if TYPE_CHECKING:
     from manman_api.rest.bindings import Binding, Match
 
 PREFIX = "/v1"
-MAX_BODY_BYTES = MAX_MESSAGE_BYTES
 RESUME_FIELD = f"after_{NUMBER_FIELD}"
 
 
-class _Refused(Exception):  # noqa: N818 - carries a response, within this module
-    def __init__(self, response: ASGIApp) -> None:
-        self.response = response
-        super().__init__()
-
-
-def build(app: FastAPI, services: Sequence[Service], chain: Chain) -> None:
+def build(app: FastAPI, services: Sequence[Service], chain: Chain, allowed_origins: Collection[str] = ()) -> None:
     """Add the REST API of `services` to `app`: everything below /v1, the document /openapi.json and the page /docs.
 
-    What no other route of `app` takes is refused in the gateway's shape; `/` leads to the page.
+    Pages of `allowed_origins` may call it from a browser. What no other route of `app` takes is refused in the
+    gateway's shape; `/` leads to the page.
     """
     table = Table(services)
     document = openapi.document(table)
-    gateway = Gateway(table, chain)
+    gateway = Gateway(table, chain, allowed_origins)
     app.router.routes[:0] = [
         Route(PREFIX + "/{path:path}", gateway, include_in_schema=False),
         Route("/", RedirectResponse(docs.PATH), include_in_schema=False),
@@ -72,9 +66,10 @@ def build(app: FastAPI, services: Sequence[Service], chain: Chain) -> None:
 class Gateway:
     """The ASGI endpoint of everything below PREFIX."""
 
-    def __init__(self, table: Table, chain: Chain) -> None:
+    def __init__(self, table: Table, chain: Chain, allowed_origins: Collection[str] = ()) -> None:
         self._table = table
         self._chain = chain
+        self._allowed_origins = frozenset(allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -82,7 +77,7 @@ class Gateway:
         request_id = metadata[REQUEST_ID_KEY] = request_id_of(metadata)
         try:
             response = await self._respond(scope, receive, metadata, request_id)
-        except _Refused as refused:
+        except Refused as refused:
             response = refused.response
         except CallFailed as failed:
             response = failure(failed.status, request_id)
@@ -92,15 +87,15 @@ class Gateway:
         match = self._table.match(scope["path"])
         if match is None:
             text = f"there is nothing at {scope['path']}; see /docs for what there is"
-            raise _Refused(refusal(code_pb2.NOT_FOUND, text, request_id, 404))
+            raise Refused(refusal(code_pb2.NOT_FOUND, text, request_id, 404))
         binding = _choose(match, scope["method"], request_id)
-        if metadata.get("sec-fetch-site") == "cross-site" and binding.http_method != "GET":
-            text = "pages of other sites may not change anything here"
-            raise _Refused(refusal(code_pb2.PERMISSION_DENIED, text, request_id, 403))
-        body = await _read_body(receive, metadata, request_id)
+        if not origins.may_call(binding.http_method, metadata, self._allowed_origins):
+            text = "pages of other sites may not change anything here; see REST_CORS_ORIGINS"
+            raise Refused(refusal(code_pb2.PERMISSION_DENIED, text, request_id, 403))
+        body = await read_body(receive, metadata, request_id)
         request = type_of(binding.method.input_type)()
         try:
-            query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=1000)
+            query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             read_request(binding, request, match.values, query, body)
         except Exception as error:
             raise to_failure(error, request_id) from error
@@ -121,30 +116,7 @@ def _choose(match: Match, http_method: str, request_id: str) -> Binding:
         return match.bindings["GET"]
     allowed = ", ".join(sorted(match.bindings))
     text = f"{http_method} is not possible here; {allowed} is"
-    raise _Refused(refusal(code_pb2.UNIMPLEMENTED, text, request_id, 405, {"allow": allowed}))
-
-
-async def _read_body(receive: Receive, metadata: dict[str, str], request_id: str) -> bytes:
-    """Return the body, which is JSON or empty: forms and plain text are what foreign pages can send unasked."""
-    chunks: list[bytes] = []
-    size = 0
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            break
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-        more = message.get("more_body", False)
-        if size > MAX_BODY_BYTES:
-            text = f"the body has more than {MAX_BODY_BYTES} bytes"
-            headers = {"connection": "close"}
-            raise _Refused(refusal(code_pb2.INVALID_ARGUMENT, text, request_id, 413, headers))
-    content_type = metadata.get("content-type", JSON_TYPE).partition(";")[0].strip().lower()
-    if size and content_type != JSON_TYPE:
-        text = f"the body must be {JSON_TYPE}, not {content_type}"
-        raise _Refused(refusal(code_pb2.INVALID_ARGUMENT, text, request_id, 415))
-    return b"".join(chunks)
+    raise Refused(refusal(code_pb2.UNIMPLEMENTED, text, request_id, 405, {"allow": allowed}))
 
 
 def _resume(request: Message, last_event_id: str) -> None:

@@ -1,6 +1,7 @@
 """HTTP requests to messages and messages to JSON, by the rules of `google.api.http` and of protobuf's JSON mapping.
 
-Our choices: field names in snake_case (camelCase is understood too), int64 as text, zero values always written.
+Our choices: field names in snake_case (camelCase is understood too), int64 as text, zero values always written. What
+protobuf would let pass without a word is refused: null, and a name that is there twice.
 Everything wrong with a request is reported as `Invalid` with the field that it is about.
 """
 
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf import json_format
@@ -17,7 +20,7 @@ from manman.errors import Invalid, Problem
 from manman_api.rest.bindings import WHOLE_BODY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from google.protobuf.message import Message
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 MASK_FIELD = "update_paths"
 MAX_PARAMETERS = 200
+MAX_PROBLEMS = 20
+"""Of one kind that are told of; who has more has one in truth."""
 
 _PLACE = re.compile(r"^Failed to parse (\w+) field: ")
 
@@ -57,36 +62,69 @@ def _read_body(binding: Binding, request: Message, body: bytes, problems: list[P
         problems.append(Problem("body", "this call takes no body"))
         return []
     try:
-        document = _load(body, whole=binding.body == WHOLE_BODY)
+        document = _load(body, problems, whole=binding.body == WHOLE_BODY)
+        if problems:
+            return []
         if binding.body == WHOLE_BODY:
             json_format.ParseDict(document, request)
             return _names(request, document)
         json_format.ParseDict({binding.body: document}, request)
-    except json_format.ParseError as error:
-        problems.append(_parse_problem(str(error)))
-    except RecursionError:
-        problems.append(Problem("body", "it is nested too deeply"))
-    except json.JSONDecodeError as error:
-        problems.append(Problem("body", f"it is not JSON: {error.msg} at line {error.lineno} column {error.colno}"))
-    except UnicodeEncodeError:
-        problems.append(Problem("body", "it holds half a character: one of \\ud800 to \\udfff without its other half"))
-    except (TypeError, ValueError, AttributeError):
-        # protobuf lets some errors of wrong types through; their texts are about its own code
-        problems.append(Problem("body", "it must be a JSON object whose values have the types of their fields"))
+    except (json_format.ParseError, RecursionError, ValueError, TypeError, AttributeError) as error:
+        problems.append(_body_problem(error))
     return []
 
 
-def _load(body: bytes, *, whole: bool) -> Any:  # noqa: ANN401 - any JSON value
-    document = json.loads(body, parse_constant=_refuse_constant)
-    if b"\\u" in body:
-        json.dumps(document, ensure_ascii=False).encode()  # neither protobuf nor an answer could hold half a character
+def _body_problem(error: Exception) -> Problem:
+    match error:
+        case json_format.ParseError():
+            return _parse_problem(str(error))
+        case RecursionError():
+            text = "it is nested too deeply"
+        case json.JSONDecodeError():
+            text = f"it is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        case UnicodeDecodeError():
+            text = f"it is not UTF-8: byte {error.start} cannot stand there"
+        case UnicodeEncodeError():
+            text = "it holds half a character: one of \\ud800 to \\udfff without its other half"
+        case _:  # protobuf lets some errors of wrong types through; their texts are about its own code
+            text = "it must be a JSON object whose values have the types of their fields"
+    return Problem("body", text)
+
+
+def _load(body: bytes, problems: list[Problem], *, whole: bool) -> Any:  # noqa: ANN401 - any JSON value
+    twice: list[str] = []
+
+    def read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        return found
+
+    document = json.loads(body.decode(), parse_constant=_refuse_constant, object_pairs_hook=read_object)
+    if b"\\u" in body:  # neither protobuf nor an answer could hold half a character
+        json.dumps([document, twice], ensure_ascii=False).encode()
+    nulls = _nulls(document, "") if b"null" in body else ()
+    problems += [Problem(name, "it is there more than once") for name in twice[:MAX_PROBLEMS]]
+    problems += [Problem(path or "body", "null is no value; leave it out") for path in islice(nulls, MAX_PROBLEMS)]
     if whole and not isinstance(document, dict):
         raise TypeError("only an object holds a request's fields")
     return document
 
 
+def _nulls(value: object, path: str) -> Iterator[str]:
+    """Find each null; give its path, such as `port_bindings[0].protocol`."""
+    if value is None:
+        yield path
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _nulls(item, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _nulls(item, f"{path}[{index}]")
+
+
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
+    raise json_format.ParseError(f"{name} is no number in JSON")
 
 
 def _names(request: Message, document: dict[str, Any]) -> list[str]:
