@@ -9,6 +9,7 @@ from openapi_spec_validator import validate
 from manman.rpc.services import Service
 from manman_api.rest import docs, openapi
 from manman_api.rest.bindings import Table
+from manman_api.rest.replies import HTTP_STATUS, MEANINGS
 
 
 @pytest.fixture
@@ -59,6 +60,29 @@ def test_rules_become_keywords(document: dict[str, Any]) -> None:
     body = document["paths"]["/v1/servers"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["properties"]["name"]["minLength"] == 1
     assert body["required"] == ["name"]
+
+
+def test_an_operation_declares_each_status_that_it_can_answer(document: dict[str, Any]) -> None:
+    assert {status for status in HTTP_STATUS.values() if status != 200} | {413, 415} == set(MEANINGS)
+    read = document["paths"]["/v1/servers/{server_id}"]["get"]["responses"]
+    assert set(read) == {"200", "400", "401", "403", "404", "409", "500", "503", "504"}
+    change = document["paths"]["/v1/servers/{server_id}"]["patch"]["responses"]
+    assert set(change) == set(read) | {"413", "415"}
+    not_built = document["paths"]["/v1/workshop/addons/{addon_id}"]["get"]["responses"]
+    assert set(not_built) == set(read) | {"501"}
+    schema = document["components"]["responses"]["404"]["content"]["application/json"]["schema"]
+    assert schema == {"$ref": "#/components/schemas/Status"}
+
+
+def test_calls_that_can_be_repeated_under_a_key_say_so_and_no_other_does(document: dict[str, Any]) -> None:
+    taking = {
+        operation["operationId"]
+        for path in document["paths"].values()
+        for operation in path.values()
+        for parameter in operation["parameters"]
+        if (parameter["in"], parameter["name"]) == ("header", "Idempotency-Key")
+    }
+    assert taking == {"StartSession", "DeployGameConfig"}
 
 
 def test_what_is_in_the_path_is_not_in_the_body(document: dict[str, Any]) -> None:

@@ -42,6 +42,11 @@ class Service:
         """Return the service's methods in the order of the proto."""
         return tuple(self.descriptor.methods)
 
+    def has(self, method: MethodDescriptor) -> bool:
+        """Tell whether the servicer has its own `method`; the generated one only says that there is none."""
+        written = getattr(type(self.servicer), method.name)
+        return not written.__module__.endswith("_pb2_grpc")
+
     def unary(self, method: MethodDescriptor) -> Callable[[Message], Any]:
         """Return a function of one request: a coroutine, or an async iterator if the method streams."""
         answer = getattr(self.servicer, method.name)

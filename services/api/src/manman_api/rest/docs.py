@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -93,14 +95,13 @@ def _curl(path: str, verb: str, operation: dict[str, Any], media: str) -> str:
     for parameter in operation["parameters"]:
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", "1")
-    required = [one["name"] for one in operation["parameters"] if one["in"] == "query" and one.get("required")]
-    query = "&".join(f"{name}=…" for name in required)
+    required = [one for one in operation["parameters"] if one["in"] == "query" and one.get("required")]
+    query = "&".join(f"{one['name']}={one['schema']['examples'][0]}" for one in required)
     text = f"{command} '$MANMAN_REST{path}{'?' + query if query else ''}'".replace("'", '"')
     if "requestBody" in operation:
-        schema = operation["requestBody"]["content"]["application/json"]["schema"]
-        names = schema.get("required") or []
-        fields = ", ".join(f'"{name}": …' for name in names)
-        text += f" \\\n  -H 'content-type: application/json' -d '{{{fields}}}'"
+        example = operation["requestBody"]["content"]["application/json"].get("example", {})
+        body = shlex.quote(json.dumps(example, ensure_ascii=False, indent=2))
+        text += f" \\\n  -H 'content-type: application/json' -d {body}"
     return text
 
 

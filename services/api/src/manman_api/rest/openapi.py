@@ -9,10 +9,12 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from manman.rpc.access import required_role
+from manman.rpc.idempotency import MAX_LENGTH, PATTERN, takes_key
 from manman.v1.comments import COMMENTS
 from manman.v1.permissions_pb2 import Role
+from manman_api.rest import examples
 from manman_api.rest.bindings import WHOLE_BODY
-from manman_api.rest.replies import JSON_TYPE, JsonResponse
+from manman_api.rest.replies import JSON_TYPE, MEANINGS, JsonResponse
 from manman_api.rest.schemas import Schemas, as_input
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ Runs game servers on many machines.
 Whole numbers of 64 bits are text in answers and may be numbers or text in requests. Times are Unix seconds unless a
 field says otherwise; 0 means never. Starting and stopping a session answers at once: the session's `status` tells the
 rest. A failure is a google.rpc.Status with `code`, `status`, `message` and `details`, and the header `x-request-id`
-names the call in the service's log. PATCH changes the fields that the body names.
+names the call in the service's log. PATCH changes the fields that the body names. There is no null: leave a field out.
 """
 
 _EVENTS = """\
@@ -59,6 +61,17 @@ _ERROR: dict[str, Any] = {
 }
 
 
+_IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Makes repeating safe. Calls of one caller with one key are one call: what the first one that "
+    "succeeded made is what later ones are told of, as it is by then. A key that came with another request is "
+    "refused; keys are kept for a day unless the service is set up otherwise.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH, "pattern": PATTERN},
+    "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
+}
+
+
 def document(table: Table) -> dict[str, Any]:
     """Return the document of all bindings in `table`."""
     schemas = Schemas()
@@ -77,12 +90,7 @@ def document(table: Table) -> dict[str, Any]:
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _BEARER}},
             "schemas": {**dict(sorted(schemas.components.items())), "Status": _ERROR},
-            "responses": {
-                "Failure": {
-                    "description": "The call failed; the status says why and the message what to do.",
-                    "content": {JSON_TYPE: {"schema": {"$ref": "#/components/schemas/Status"}}},
-                }
-            },
+            "responses": {str(status): _failure(text) for status, text in MEANINGS.items()},
         },
     }
 
@@ -115,8 +123,12 @@ def _operation(binding: Binding, schemas: Schemas, table: Table) -> dict[str, An
         "summary": summary.rstrip("."),
         "description": f"{rest}\n\nNeeds the role {role}.".strip(),
         "tags": [_tag(binding)],
-        "parameters": [*_path_parameters(binding, schemas), *_query_parameters(binding, schemas)],
-        "responses": {"200": _success(binding, schemas), "default": {"$ref": "#/components/responses/Failure"}},
+        "parameters": [
+            *_path_parameters(binding, schemas),
+            *_query_parameters(binding, schemas),
+            *([_IDEMPOTENCY_KEY] if takes_key(method) else []),
+        ],
+        "responses": {"200": _success(binding, schemas), **_failures(binding)},
         "x-role": role,
         "x-rpc": method.full_name,
     }
@@ -168,7 +180,25 @@ def _body(binding: Binding, schemas: Schemas) -> dict[str, Any]:
         schema = schemas.request_body(binding.method.input_type, binding.variables)
     else:
         schema = schemas.field(binding.method.input_type.fields_by_name[binding.body])
-    return {"required": bool(schema.get("required")), "content": {JSON_TYPE: {"schema": schema}}}
+    content: dict[str, Any] = {"schema": schema}
+    if binding.body == WHOLE_BODY and (example := examples.of_request(binding.method.input_type, binding.variables)):
+        content["example"] = example
+    return {"required": bool(schema.get("required")), "content": {JSON_TYPE: content}}
+
+
+def _failures(binding: Binding) -> dict[str, Any]:
+    """Return every failure that the operation may answer with."""
+    absent = set()
+    if not binding.body:
+        absent |= {413, 415}
+    if binding.service.has(binding.method):
+        absent.add(501)
+    found = [status for status in MEANINGS if status not in absent]
+    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in found}
+
+
+def _failure(text: str) -> dict[str, Any]:
+    return {"description": text, "content": {JSON_TYPE: {"schema": {"$ref": "#/components/schemas/Status"}}}}
 
 
 def _success(binding: Binding, schemas: Schemas) -> dict[str, Any]:

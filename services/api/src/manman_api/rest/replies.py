@@ -1,7 +1,7 @@
 """What goes back over HTTP: JSON, and every failure in one shape.
 
-A failure is a google.rpc.Status in JSON (`code`, `message`, `details`) plus `status`, the code's name. This table is
-the gateway's only word on HTTP status codes.
+A failure is a google.rpc.Status in JSON (`code`, `message`, `details`) plus `status`, the code's name. These tables
+are the gateway's only word on HTTP status codes.
 """
 
 from __future__ import annotations
@@ -39,6 +39,21 @@ HTTP_STATUS: dict[int, int] = {
     code_pb2.UNAVAILABLE: 503,
     code_pb2.DEADLINE_EXCEEDED: 504,
 }
+
+MEANINGS = {
+    400: "The request is wrong: `details` names each field.",
+    401: "Who calls is not known: send a token.",
+    403: "The caller may not do this, or a web page of another site asked for it.",
+    404: "A thing that the request names is not there.",
+    409: "It cannot be done as things are: something exists already, is in use, or is in another state.",
+    413: "The body is too long.",
+    415: "The body is not JSON.",
+    500: "A bug of the service: its log has more under the request id.",
+    501: "This version cannot do it yet.",
+    503: "The service, or a part that it needs, cannot answer now: try again.",
+    504: "No answer in time; what was asked for may have happened.",
+}
+"""Every status of a failure, and what it means; where several gRPC codes share one, `status` tells them apart."""
 
 
 class JsonResponse(Response):

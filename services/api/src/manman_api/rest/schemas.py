@@ -12,6 +12,7 @@ from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from buf.validate import validate_pb2
 from manman.rpc.services import type_of
 from manman.v1.comments import COMMENTS
+from manman_api.rest import examples
 from manman_api.validation import request_rules
 
 if TYPE_CHECKING:
@@ -78,8 +79,11 @@ class Schemas:
         if rules.ignore == validate_pb2.IGNORE_ALWAYS:
             rules = validate_pb2.FieldRules()
         schema = self._shape(field, rules)
-        text = COMMENTS.get(field.full_name, "")
-        return {**schema, "description": text} if text else schema
+        if text := COMMENTS.get(field.full_name, ""):
+            schema["description"] = text
+        if (example := examples.of_field(field)) is not None:
+            schema["examples"] = [example]
+        return schema
 
     def _shape(self, field: FieldDescriptor, rules: validate_pb2.FieldRules) -> Schema:
         message = field.message_type
