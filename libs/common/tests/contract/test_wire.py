@@ -180,3 +180,24 @@ def test_methods_that_read_are_get_and_open_to_viewers() -> None:
             rule = method.options.Extensions[annotations_pb2.http]
             if rule.WhichOneof("pattern") == "get":
                 assert method.options.Extensions[permissions_pb2.permission] == permissions_pb2.ROLE_VIEWER
+
+
+VERBS = {
+    **dict.fromkeys(("Get", "List", "Stream", "Fetch"), {"get"}),
+    **dict.fromkeys(("Delete", "Remove"), {"delete"}),
+    "Update": {"patch", "put"},
+    "Add": {"put"},
+}
+"""What HTTP calls the verb that an RPC's name begins with. Everything else makes or does something: post."""
+
+
+def test_a_method_has_the_http_verb_of_its_name_and_only_post_put_and_patch_have_a_body() -> None:
+    for service in ("ManManAPI", "WorkshopService", "LogProcessor", "AccessControl"):
+        for method in methods_of(service):
+            rule = method.options.Extensions[annotations_pb2.http]
+            verb = re.match("[A-Z][a-z]+", method.name)
+            assert verb is not None
+            for one in (rule, *rule.additional_bindings):
+                pattern = one.WhichOneof("pattern")
+                assert pattern in VERBS.get(verb[0], {"post"}), method.name
+                assert not one.body or pattern in {"post", "put", "patch"}, method.name

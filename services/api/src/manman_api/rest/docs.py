@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import HTMLResponse
 
+from manman_api.rest.schemas import INT64_LIMITS
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -150,7 +152,8 @@ def _limits(schema: Schema) -> str:
         "pattern": "like {}",
     }
     if schema.get("format") == "int64":
-        del words["pattern"]  # it only says in text what the numbers say
+        # the pattern only says in text what the numbers say, and numbers without limits have those of 64 bits
+        schema = {key: value for key, value in schema.items() if key != "pattern" and value not in INT64_LIMITS}
     found = [text.format(f"<code>{escape(str(schema[key]))}</code>") for key, text in words.items() if key in schema]
     values = schema.get("enum") or schema.get("items", {}).get("enum")
     if values:

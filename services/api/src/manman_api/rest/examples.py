@@ -214,8 +214,8 @@ EXAMPLES: dict[str, Any] = {
     "request_id": "3f2b8c1d9e0a4b7f8c6d5e4f3a2b1c0d",
     # pages
     "page_size": 50,
-    "page_token": "NTA",
-    "next_page_token": "NTA",
+    "page_token": "NTA=",
+    "next_page_token": "NTA=",
     "limit": 50,
     "offset": 0,
     "update_paths": ["name"],

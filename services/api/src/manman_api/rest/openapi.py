@@ -1,6 +1,7 @@
 """The OpenAPI document of the REST API, made from the protos: paths, schemas, texts, roles and limits.
 
-OpenAPI 3.1, because most tools read it. It has no word for the items of an event stream, so `x-item-schema` names them.
+OpenAPI 3.1, because most tools read it. It has no word for the items of an event stream: the schema of such an answer
+is that of one event, and `x-item-schema` names the message in it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,17 @@ names the call in the service's log. PATCH changes the fields that the body name
 _EVENTS = """\
 Server-sent events, one message each. An event's `id` sent back as `Last-Event-ID` goes on after it; `event: end` says \
 that nothing follows, `event: error` carries a Status."""
+
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "properties": {
+        "id": {"type": "string", "description": "Where to go on after it."},
+        "event": {"type": "string", "enum": ["message", "end", "error"]},
+        "retry": {"type": "integer", "description": "Milliseconds until a browser connects again."},
+    },
+    "required": ["data"],
+}
 
 _BEARER = "An API token (`mm_…`) or an access token, where the service asks who calls. `x-role`: the least role."
 
@@ -207,5 +219,6 @@ def _success(binding: Binding, schemas: Schemas) -> dict[str, Any]:
     text = COMMENTS.get(output.full_name, "") or "The answer."
     if not binding.method.server_streaming:
         return {"description": text, "content": {JSON_TYPE: {"schema": reference}}}
-    stream = {"schema": {"type": "string"}, "x-item-schema": reference}
+    message = {"type": "string", "contentMediaType": JSON_TYPE, "contentSchema": reference}
+    stream = {"schema": {**_EVENT, "properties": {**_EVENT["properties"], "data": message}}, "x-item-schema": reference}
     return {"description": f"{text} {_EVENTS}", "content": {"text/event-stream": stream}}

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 
-INTEGER_TEXT = "^-?[0-9]+$"
-POSITIVE_TEXT = "^[1-9][0-9]*$"
-NOT_NEGATIVE_TEXT = "^(0|[1-9][0-9]*)$"
+INT64_LIMITS = (-(2**63), 2**63 - 1)
+INTEGER_TEXT = "^-?[0-9]{1,19}$"
+POSITIVE_TEXT = "^[1-9][0-9]{0,18}$"
+NOT_NEGATIVE_TEXT = "^(0|[1-9][0-9]{0,18})$"
 
 _TYPES: dict[int, Schema] = {
     FieldDescriptor.TYPE_BOOL: {"type": "boolean"},
@@ -66,7 +67,17 @@ class Schemas:
         }
         required = [name for name in schema.get("required", ()) if name not in without]
         schema.pop("required", None)
+        self._close(schema)
         return {**schema, "required": required} if required else schema
+
+    def _close(self, schema: Schema) -> None:
+        """Say of an object that requests hold, and of all that it holds, that no other fields are possible."""
+        if "properties" not in schema or "additionalProperties" in schema:
+            return
+        schema["additionalProperties"] = False
+        for part in schema["properties"].values():
+            name = str(part.get("$ref") or part.get("items", {}).get("$ref") or "").rpartition("/")[2]
+            self._close(self.components.get(name, {}))
 
     def required(self, descriptor: Descriptor) -> list[str]:
         """Return the fields that cannot be left out: those of which the rules refuse the zero value."""
@@ -116,8 +127,8 @@ def as_input(schema: Schema) -> Schema:
     """Return the schema of a value as requests may write it: 64-bit integers as numbers too."""
     if schema.get("format") != "int64":
         return schema
-    least = {POSITIVE_TEXT: {"minimum": 1}, NOT_NEGATIVE_TEXT: {"minimum": 0}}.get(schema["pattern"], {})
-    return {**schema, "type": ["integer", "string"], **least}
+    least = {POSITIVE_TEXT: 1, INTEGER_TEXT: INT64_LIMITS[0]}.get(schema["pattern"], 0)
+    return {"maximum": INT64_LIMITS[1], **schema, "type": ["integer", "string"], "minimum": least}
 
 
 def _enum(descriptor: EnumDescriptor) -> Schema:
@@ -139,11 +150,14 @@ def _limits(rules: validate_pb2.FieldRules) -> Schema:
         case "int32":
             limits = _number_limits(rules.int32)
         case "int64":
-            # written as text: only the sign can be said
+            # written as text: only the sign and the number of digits can be said
             if rules.int64.HasField("gt"):
                 limits = {"pattern": POSITIVE_TEXT}
             elif rules.int64.HasField("gte"):
                 limits = {"pattern": NOT_NEGATIVE_TEXT}
+            if rules.int64.HasField("lte"):
+                more_digits = len(str(rules.int64.lte)) - 1
+                limits |= {"pattern": f"^(0|[1-9][0-9]{{0,{more_digits}}})$", "maximum": rules.int64.lte}
     if "enum" in limits and rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE:
         limits["enum"] = ["", *limits["enum"]]
     return limits
