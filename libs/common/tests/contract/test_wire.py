@@ -183,8 +183,12 @@ def test_methods_that_read_are_get_and_open_to_viewers() -> None:
 
 
 VERBS = {
-    **dict.fromkeys(("Get", "List", "Stream", "Fetch"), {"get"}),
-    **dict.fromkeys(("Delete", "Remove"), {"delete"}),
+    "Get": {"get"},
+    "List": {"get"},
+    "Stream": {"get"},
+    "Fetch": {"get"},
+    "Delete": {"delete"},
+    "Remove": {"delete"},
     "Update": {"patch", "put"},
     "Add": {"put"},
 }

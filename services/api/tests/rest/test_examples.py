@@ -39,10 +39,14 @@ STORY = [
     ("UpdateConfigurationStrategy", None),
     ("UpdateConfigurationPatch", None),
     ("UpdateActionDefinition", None),
+    ("BatchUpdateServerGameConfigs", None),
+    ("GetEffectiveEnv", None),
     ("Heartbeat", None),
     ("StopSession", None),
     ("CreateApiToken", None),
     ("RevokeApiToken", None),
+    ("DrainServer", None),
+    ("UndrainServer", None),
 ]
 """What people do one after the other, and what in the answer must be true."""
 

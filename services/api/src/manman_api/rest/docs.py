@@ -146,6 +146,8 @@ def _limits(schema: Schema) -> str:
     words = {
         "minLength": "at least {} long",
         "maxLength": "at most {} long",
+        "minItems": "at least {} of them",
+        "maxItems": "at most {} of them",
         "minimum": "from {}",
         "maximum": "to {}",
         "exclusiveMinimum": "greater than {}",

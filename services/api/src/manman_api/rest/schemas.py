@@ -103,7 +103,8 @@ class Schemas:
             names = _limits(rules.map.keys)
             return {**schema, "propertyNames": {"type": "string", **names}} if names else schema
         if field.is_repeated:
-            return {"type": "array", "items": {**self._single(field), **_limits(rules.repeated.items)}}
+            items = {**self._single(field), **_limits(rules.repeated.items)}
+            return {"type": "array", "items": items, **_count_limits(rules.repeated)}
         return {**self._single(field), **_limits(rules)}
 
     def _single(self, field: FieldDescriptor) -> Schema:
@@ -170,6 +171,11 @@ def _string_limits(rules: validate_pb2.StringRules) -> Schema:
         limits["pattern"] = f"^{rules.prefix}"
     in_list = list(getattr(rules, "in"))
     return {**limits, "enum": in_list} if in_list else limits
+
+
+def _count_limits(rules: validate_pb2.RepeatedRules) -> Schema:
+    keywords = {"min_items": "minItems", "max_items": "maxItems"}
+    return {keywords[field.name]: value for field, value in rules.ListFields() if field.name in keywords}
 
 
 def _number_limits(rules: validate_pb2.Int32Rules) -> Schema:
