@@ -306,7 +306,7 @@ def _derived(field: FieldDescriptor) -> Any | None:  # noqa: ANN401 - any JSON v
 
 def _names(field: FieldDescriptor) -> Iterator[str]:
     """Give what a field's example may be told by: `CreateServerRequest.name` is a server's name."""
-    message = field.containing_type.name
+    message = field.full_name.split(".")[-2]
     yield f"{message}.{field.name}"
     noun = re.sub("^(Create|Update|Register)|Request$", "", message)
     yield f"{noun}.{field.name}"
