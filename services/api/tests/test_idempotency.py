@@ -40,8 +40,7 @@ async def post(addresses: Addresses, path: str, body: dict[str, Any], key: str =
 
 
 async def count_of_sessions(uow: Any) -> int:
-    async with uow() as tx:
-        return len(await tx.sessions.list())
+    return len(await uow.reads.sessions.list())
 
 
 async def commands(uow: Any) -> int:

@@ -102,15 +102,14 @@ class Chain:
         timeout_s: float | None = None,
     ) -> AnswerT:
         """Answer one call; raises CallFailed. `timeout_s` is the caller's own deadline if it gave one."""
-        limit_s = self._timeout_s if timeout_s is None else timeout_s
         started = time.monotonic()
         with self._around(method, metadata):
             caller = await self._identify(metadata)
             if self._journal is None or not audit.is_recorded(method):
-                answer = await self._answer(caller, method, request, metadata, handler, limit_s)
+                answer = await self._answer(caller, method, request, metadata, handler=handler, timeout_s=timeout_s)
             else:
                 async with audit.recorded(self._journal, method, caller, request, current_request_id()) as ids:
-                    answer = await self._answer(caller, method, request, metadata, handler, limit_s)
+                    answer = await self._answer(caller, method, request, metadata, handler=handler, timeout_s=timeout_s)
                     ids.update(audit.ids_of(answer))
             _seconds_of(method.full_name).observe(time.monotonic() - started)
             return answer
@@ -161,11 +160,13 @@ class Chain:
         method: MethodDescriptor,
         request: RequestT,
         metadata: Mapping[str, str],
+        *,
         handler: Callable[[RequestT], Coroutine[Any, Any, AnswerT]],
-        limit_s: float,
+        timeout_s: float | None,
     ) -> AnswerT:
         self._admit(caller, method, request, metadata)
         _attempt.set(idempotency.attempt_of(method, request, metadata, caller.subject))
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
         return await _within(limit_s, method.name, handler(request))
 
     async def _identify(self, metadata: Mapping[str, str]) -> access.Caller:
