@@ -3,12 +3,27 @@
 import asyncio
 import gc
 
+import pytest
+from aio_pika.exceptions import ChannelPreconditionFailed
 from pydantic import SecretStr
 
-from manman.bus.connection import connect
+from manman.bus.connection import broker_errors, connect
+from manman.errors import Conflict, Unavailable
 from manman.health import Health
 from manman.settings import BusSettings
 from manman_devstack.eventually import eventually
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("queue 'logs.session.1' does not have a replica on the local node", Unavailable),
+        ("inequivalent arg 'x-queue-type' for queue 'logs.session.1'", Conflict),
+    ],
+)
+def test_a_stream_that_is_just_being_made_is_asked_for_again(said: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match="consuming"), broker_errors("consuming logs.session.1"):
+        raise ChannelPreconditionFailed(f"PRECONDITION_FAILED - {said}")
 
 
 async def collect() -> None:

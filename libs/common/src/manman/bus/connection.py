@@ -37,6 +37,8 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 TRANSIENT_NOT_FOUND = ("home node", "down or inaccessible", "stopped by supervisor", "no process")
 """What a 404 says about a queue that exists but whose node is still starting."""
+UNFINISHED = "does not have a replica"
+"""What a 406 says about a stream that is being made or deleted at this moment."""
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +80,10 @@ def broker_errors(doing: str) -> Iterator[None]:
             raise Unavailable(f"the broker is still starting while {doing}: {error}") from error
         raise NotFound("queue or exchange", f"({doing}): {error}") from error
     except ChannelPreconditionFailed as error:
+        if UNFINISHED in str(error):
+            raise Unavailable(
+                f"the broker is not done with what it makes or deletes, while {doing}: {error}"
+            ) from error
         raise Conflict(
             f"the broker refused {doing}: {error}; it exists with other arguments, remove it first"
         ) from error
