@@ -52,6 +52,18 @@ async def test_a_game_that_ends_at_once_with_another_code_crashed_and_its_lines_
     assert (crashed.exit_code, crashed.reason) == (3, "exited")
     lines = await world.lines_until("[manman] the game ended by itself with exit code 3")
     assert [line.message for line in lines if line.source == "stderr"] == ["oh no"]
+    assert [(line.message, line.source) for line in crashed.last_lines] == [("oh no", "stderr")]
+    assert crashed.last_lines[0].timestamp > 0
+
+
+async def test_a_crash_brings_the_last_200_lines_with_the_longest_cut(world: World) -> None:
+    script = "for n in $(seq 1 300); do echo line $n; done; head -c 60000 /dev/zero | tr '\\0' x; echo; exit 9"
+    await world.start(script=script)
+    crashed = await world.reported("crashed")
+    *plain, first, second = [line.message for line in crashed.last_lines]
+    assert plain == [f"line {number}" for number in range(103, 301)]
+    assert (first.strip("x"), second.strip("x")) == ("", "")
+    assert 32 * 1024 - 1 <= sum(len(line.message) for line in crashed.last_lines) <= 32 * 1024
 
 
 async def test_a_killed_game_crashed_by_that_signal(world: World) -> None:
@@ -59,8 +71,15 @@ async def test_a_killed_game_crashed_by_that_signal(world: World) -> None:
     await world.reported("running")
     world.game().kill()
     crashed = await world.reported("crashed")
-    assert (crashed.exit_code, crashed.reason) == (137, "signal")
+    assert (crashed.exit_code, crashed.reason, crashed.signal) == (137, "signal", 9)
     await world.clean()
+
+
+async def test_a_game_beyond_its_memory_limit_crashed_by_that(world: World) -> None:
+    await world.start(script="echo up; exec tail /dev/zero", resources=Resources(memory_mb=32))
+    crashed = await world.reported("crashed")
+    assert (crashed.reason, crashed.signal, crashed.oom_killed) == ("oom", 9, True)
+    assert [line.message for line in crashed.last_lines] == ["up"]
 
 
 async def test_force_kills_a_game_that_would_not_stop(world: World) -> None:
@@ -70,7 +89,8 @@ async def test_force_kills_a_game_that_would_not_stop(world: World) -> None:
     await world.reported("stopping")
     await world.stop(force=True)
     stopped = await world.reported("stopped", timeout_s=10)
-    assert (stopped.exit_code, stopped.reason) == (137, "killed")
+    assert (stopped.exit_code, stopped.reason, stopped.signal) == (137, "killed", 9)
+    assert not stopped.last_lines
 
 
 async def test_files_env_limits_and_ports_reach_the_game(world: World) -> None:

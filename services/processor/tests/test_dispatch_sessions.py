@@ -7,7 +7,7 @@ import pytest
 
 from manman.domain.sessions import Status
 from manman.errors import Conflict, Invalid, NotFound
-from manman.messages.status import SessionReported
+from manman.messages.status import OutputLine, SessionReported
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -175,3 +175,15 @@ async def test_the_same_batch_again_gives_no_second_event(desk: Any, world: Any,
     await report(desk, *batch)
     await report(desk, *batch)
     assert database.keys() == ["manman.session.running", "manman.session.crashed"]
+
+
+async def test_a_report_that_comes_after_a_crash_was_inferred_brings_its_last_lines(
+    desk: Any, world: Any, database: Any
+) -> None:
+    session_id = await world.session(Status.CRASHED)
+    lines = [OutputLine(message="x" * 40_000, source="stdout"), OutputLine(message="short")]
+    assert await report(desk, said(session_id, "crashed", signal=11, last_lines=lines)) == [None]
+    assert database.session(session_id)["exit_signal"] == 11
+    (row,) = database.rows("SELECT lines FROM session_crash_records WHERE session_id = %s", session_id)
+    kept = [(line["message"], line["truncated"]) for line in row["lines"]]
+    assert kept == [("x" * (32 * 1024 - 5), True), ("short", False)]

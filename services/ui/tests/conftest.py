@@ -133,6 +133,16 @@ class ControlPlane(api_pb2_grpc.ManManAPIServicer, log_processor_pb2_grpc.LogPro
             await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no session {request.session_id}")
         return sessions_pb2.GetSessionResponse(session=self.sessions[request.session_id])
 
+    async def GetSessionCrashRecord(self, request: Any, context: Any) -> Any:
+        await self._up("GetSessionCrashRecord", context)
+        if self.sessions[request.session_id].status != "crashed":
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no crash of session {request.session_id}")
+        lines = [
+            sessions_pb2.CrashLine(source=line.source, message=line.message)
+            for line in self.lines.get(request.session_id, [])
+        ]
+        return sessions_pb2.GetSessionCrashRecordResponse(record=sessions_pb2.CrashRecord(lines=lines))
+
     async def StartSession(self, request: Any, context: Any) -> Any:
         await self._up("StartSession", context)
         self.starts.append(request)

@@ -225,6 +225,25 @@ async def test_a_crashed_session_is_found_by_its_filter_and_nothing_else_is(web:
     assert "No session matches" in (await web.get("/sessions?status=lost")).text
 
 
+async def test_the_page_of_a_crash_shows_its_last_lines_and_what_ended_it(
+    web: httpx2.AsyncClient, plane: ControlPlane
+) -> None:
+    plane.lines.clear()
+    plane.say(1, "panic: <no> memory", source="stderr")
+    plane.sessions[1].exit_signal = 9
+    plane.sessions[1].oom_killed = True
+    text = (await web.get("/sessions/1")).text
+    assert '<span class="last-line last-line-err">panic: &lt;no&gt; memory' in text
+    assert "<dt>Signal</dt><dd>9</dd>" in text
+    assert "the limit was used up" in text
+
+
+async def test_only_a_crash_has_last_lines(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
+    for key in sorted(plane.sessions):
+        if plane.sessions[key].status != "crashed":
+            assert "Last lines before the crash" not in (await web.get(f"/sessions/{key}")).text
+
+
 async def test_older_sessions_are_on_the_next_page(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
     for key in range(100, 160):
         plane.sessions[key] = Session(session_id=key, server_game_config_id=1, server_id=1, status="stopped")

@@ -9,6 +9,7 @@ from manman.db.transitions import Change
 from manman.domain.sessions import Status
 from manman.messages.codec import decode
 from manman.messages.external import SessionEvent
+from manman.messages.status import OutputLine
 
 LATER = timedelta(seconds=30)
 
@@ -140,3 +141,19 @@ async def test_a_session_never_ends_before_it_started(world: Any) -> None:
     early = Change(status=Status.CRASHED, occurred_at=world.now)
     row = await move(world, session_id, early, now=world.now + 2 * LATER)
     assert row.ended_at == row.started_at == world.now + LATER
+
+
+async def test_the_last_lines_of_a_crash_are_kept_once_and_of_no_other_end(world: Any) -> None:
+    lines = [OutputLine(message="oh\x00 no", timestamp=5, source="stderr", truncated=True)]
+    crashed, stopped = await world.session(), await world.session()
+    end = {"last_lines": lines, "signal": 9, "oom_killed": True}
+    await move(world, stopped, Change(status=Status.STOPPED, **end))
+    await move(world, crashed, Change(status=Status.CRASHED, **end))
+    row = await move(world, crashed, Change(status=Status.CRASHED, last_lines=[OutputLine(message="again")]))
+    assert (row.exit_signal, row.oom_killed) == (9, True)
+    async with world.uow() as tx:
+        assert (await tx.sessions.get(stopped)).exit_signal == 9
+        assert await tx.sessions.crash_lines(stopped) == []
+        assert await tx.sessions.crash_lines(crashed) == [
+            {"timestamp": 5, "source": "stderr", "message": "oh no", "truncated": True}
+        ]

@@ -15,8 +15,10 @@ from manman.errors import Conflict, Invalid, NotFound
 from manman.messages.codec import decode
 from manman.messages.commands import StartSession, StopSession
 from manman.messages.external import SessionEvent
+from manman.messages.status import OutputLine
 from manman_api.handlers import servers, sessions, volumes
 from manman_api.paging import Page
+from manman_api.rpc import present
 
 
 async def start(world: Any, row: Any, *, force: bool = False, now: datetime | None = None, **values: Any) -> Any:
@@ -299,3 +301,22 @@ async def test_input_needs_a_running_session_and_a_sensible_size(world: Any) -> 
     for data in (b"", b"x" * (64 * 1024 + 1)):
         with pytest.raises(Invalid, match="input: send 1 to 65536 bytes"):
             await send(data)
+
+
+async def test_a_crash_is_read_with_its_last_lines_and_nothing_else_has_one(world: Any) -> None:
+    run = await start(world, await world.deploy(await world.host(), await world.config()))
+    with pytest.raises(NotFound):
+        await sessions.get_crash(session_id=run.row.session_id, uow=world.uow)
+    change = Change(
+        status=Status.CRASHED,
+        exit_code=137,
+        signal=9,
+        oom_killed=True,
+        last_lines=[OutputLine(message="out of memory", timestamp=7, source="stderr")],
+    )
+    async with world.uow() as tx:
+        await transitions.apply(tx, await tx.sessions.lock(run.row.session_id), change, now=world.now)
+        await tx.commit()
+    shown = present.crash(await sessions.get_crash(session_id=run.row.session_id, uow=world.uow))
+    assert (shown.exit_code, shown.signal, shown.oom_killed) == (137, 9, True)
+    assert [(line.timestamp, line.source, line.message) for line in shown.lines] == [(7, "stderr", "out of memory")]

@@ -126,7 +126,7 @@ class LogShipper:
             LogLine(
                 session_id=self._session_id,
                 timestamp=chunk.timestamp,
-                source=HOST if own else "stderr" if chunk.is_stderr else "stdout",
+                source=source_of(chunk),
                 message=chunk.data.decode("utf-8", "replace"),
                 seq=chunk.seq,
                 stream_id=container_id,
@@ -209,6 +209,11 @@ class LogShipper:
         except (TimeoutError, NotFound, Unavailable, Invalid):
             return last
         return last
+
+
+def source_of(chunk: pb.StreamOutputResponse) -> str:
+    """Return whose words these are: the game's (stdout, stderr) or ours about lines that were dropped (host)."""
+    return HOST if chunk.skipped_lines else "stderr" if chunk.is_stderr else "stdout"
 
 
 def _now_ms() -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,8 @@ from manman.errors import Conflict, ManManError, TimedOut, Unavailable
 from manman.messages.health import RECOVERING, SessionInventoryItem
 from manman.messages.status import SessionReported
 from manman.rpc.errors import RemoteFailure
-from manman_host.container_spec import base_labels
+from manman_host import session_remains
+from manman_host.last_lines import last_lines
 from manman_host.session_start import Parts, Preparation, StartFailed, StoppedMeanwhile
 from manman_host.stop_wish import StopWish
 from manman_host.wrapper_client import WrapperClient
@@ -30,7 +30,6 @@ from manman_host.wrapper_client import WrapperClient
 if TYPE_CHECKING:
     from manman.v1 import wrapper_control_pb2 as pb
     from manman_host.container_spec import SessionPlan
-    from manman_host.docker_engine import Found
     from manman_host.log_shipper import LogShipper
     from manman_host.session_folder import Plan, SessionFolder
 
@@ -202,7 +201,7 @@ class SessionRunner:
                             if change.status.status in ENDED:
                                 self._over.set()
                                 stopping.cancel()
-                                return self._ended(change.status)
+                                return await self._ended(change.status)
                 except ManManError as error:
                     log.warning("wrapper_away", reason=str(error))
                 except StartFailed as failure:
@@ -274,7 +273,8 @@ class SessionRunner:
         )
 
     async def _game_runs(self) -> bool:
-        return any(found.kind == "game" and found.status == "running" for found in await self._own_containers())
+        found = await session_remains.find_containers(self._parts, self.session_id)
+        return any(one.kind == "game" and one.status == "running" for one in found)
 
     async def _revive(self) -> None:
         """Make sure that the wrapper runs and answers. Its folder and its game are as they were."""
@@ -313,7 +313,8 @@ class SessionRunner:
                 return True
         return False
 
-    def _ended(self, status: pb.GetStatusResponse) -> SessionReported:
+    async def _ended(self, status: pb.GetStatusResponse) -> SessionReported:
+        crashed = status.status == "crashed"
         by_itself = status.status == "stopped" and status.reason == "exited" and status.exit_code == 0
         return self._report(
             status.status,
@@ -323,6 +324,9 @@ class SessionRunner:
             final_status="completed" if by_itself else "",
             started_at=_moment(status.started_at),
             recovered=self._recovered and self.last_report.status == "starting",
+            signal=status.signal,
+            oom_killed=status.oom_killed,
+            last_lines=await last_lines(self._wrapper, status.last_seq) if crashed else [],
         )
 
     async def _conclude(self, ending: SessionReported, lines: asyncio.Task[None]) -> None:
@@ -336,32 +340,8 @@ class SessionRunner:
         await self._parts.announcer.confirmed(self._announce(ending))
         if not complete and not await self._collect(lines, ending.message, LAST_DRAIN_TIMEOUT_S):
             log.warning("lines_given_up")
-        await self._clean_up()
+        await session_remains.remove(self._parts, self.session_id, self._plan.network, self._folder)
         self._parts.announcer.forget(self.session_id)
-
-    async def _clean_up(self) -> None:
-        """Remove containers, network and folder. What fails is left to the sweep for orphans."""
-        engine = self._parts.engine
-        owned = [found.id for found in await self._own_containers()]
-        for step in (
-            *(functools.partial(engine.remove_container, container) for container in owned),
-            functools.partial(engine.remove_network, self._plan.network),
-        ):
-            try:
-                await step()
-            except ManManError as error:
-                log.warning("clean_up_left_to_sweep", reason=str(error))
-        await asyncio.to_thread(self._folder.remove)
-
-    async def _own_containers(self) -> list[Found]:
-        """Return what carries this session's labels, the wrapper first: it would call the game's removal a crash."""
-        labels = {**base_labels(self._parts.identity), "manman.session_id": str(self.session_id)}
-        try:
-            found = await self._parts.engine.find(labels, kinds=("game", "wrapper"))
-        except ManManError as error:
-            log.warning("clean_up_left_to_sweep", reason=str(error))
-            return []
-        return sorted(found, key=lambda one: one.kind, reverse=True)
 
     async def _repeat_starting(self) -> None:
         while True:

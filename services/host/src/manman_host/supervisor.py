@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from manman import clock
@@ -257,7 +258,7 @@ class Supervisor:
                 other.stop(FORCED_STOP)
 
     def _remember(self, report: SessionReported) -> None:
-        self._ended[report.session_id] = report
+        self._ended[report.session_id] = msgspec.structs.replace(report, last_lines=[])  # known by now, and big
         while len(self._ended) > MAX_REMEMBERED:
             self._ended.popitem(last=False)
 

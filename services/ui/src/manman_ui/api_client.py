@@ -130,6 +130,11 @@ class ApiClient:
                 break
         return found
 
+    async def crash(self, session_id: int) -> sessions_pb2.CrashRecord:
+        """Return what is kept about a crash, or raise NotFound."""
+        request = sessions_pb2.GetSessionCrashRecordRequest(session_id=session_id)
+        return (await self._call(self._api.GetSessionCrashRecord, request)).record
+
     async def sessions(
         self,
         *,

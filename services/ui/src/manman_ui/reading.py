@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from manman.v1.games_pb2 import Game
     from manman.v1.server_game_configs_pb2 import ServerGameConfig
     from manman.v1.servers_pb2 import Server
-    from manman.v1.sessions_pb2 import ListSessionsResponse, Session
+    from manman.v1.sessions_pb2 import CrashRecord, ListSessionsResponse, Session
     from manman_ui.api_client import ApiClient
 
 LIVE = ("pending", "starting", "running", "stopping")
@@ -199,6 +199,12 @@ class Reading:
         """Return one session or raise NotFound."""
         row = await self._once(("session", session_id), lambda: self.api.session(session_id))
         return (await self._joined([row]))[0]
+
+    async def crash(self, session: SessionView) -> CrashRecord | None:
+        """Return what is kept about a crash; None for a session that did not crash."""
+        if session.row.status != "crashed":
+            return None
+        return await self._once(("crash", session.id), lambda: self.api.crash(session.id))
 
     async def actions(self, session_id: int) -> list[ActionDefinition]:
         """Return what a session offers now, with its inputs; nothing unless it runs."""

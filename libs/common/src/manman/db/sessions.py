@@ -6,10 +6,10 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, any_, bindparam, case, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from manman.db.deployments import HOST_ADDRESS, Place, place_of
-from manman.db.models import GameConfig, LogStreamDeletion, Server, ServerGameConfig, Session
+from manman.db.models import GameConfig, LogStreamDeletion, Server, ServerGameConfig, Session, SessionCrashRecord
 from manman.db.reading import Read
 from manman.domain.hosts import HostStatus
 from manman.domain.sessions import LIVE, SessionView, Status
@@ -184,6 +184,16 @@ class Sessions:
         """Return the id of the live session of each deployment that has one."""
         query = select(Session.sgc_id, Session.session_id).where(Session.sgc_id.in_(sgc_ids), Session.status.in_(LIVE))
         return {row.sgc_id: row.session_id for row in await self._db.execute(query)}
+
+    async def crash_lines(self, session_id: int) -> Sequence[dict[str, Any]]:
+        """Return the last lines kept with a crash; none are known of every crash."""
+        row = await self._db.get(SessionCrashRecord, session_id)
+        return row.lines if row else []
+
+    async def add_crash_record(self, session_id: int, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the last lines of a crash, unless some are kept already: a report may come twice."""
+        values = {"session_id": session_id, "lines": list(lines)}
+        await self._db.execute(insert(SessionCrashRecord).values(values).on_conflict_do_nothing())
 
     async def ended_with_stream(self, *, ended_before: datetime, limit: int = 200) -> Sequence[Session]:
         """Lock ended sessions whose log stream is still kept although they ended before that time."""

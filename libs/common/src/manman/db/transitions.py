@@ -8,7 +8,7 @@ business (`manman.domain.sessions.judge` does that). The caller holds the row's 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from manman.domain.sessions import LIVE, Status
@@ -16,11 +16,13 @@ from manman.messages.external import HostEvent, SessionEvent
 from manman.messages.routing import external_host, external_session
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
     from manman.db.models import Server, Session
     from manman.db.unit_of_work import Transaction
+    from manman.messages.status import OutputLine
 
 MAX_MESSAGE = 2000
 """Longer messages are cut."""
@@ -55,6 +57,9 @@ class Change:
     seq: int = 0
     container_id: str = ""
     image_digest: str = ""
+    signal: int = 0
+    oom_killed: bool = False
+    last_lines: Sequence[OutputLine] = ()
 
 
 async def apply(tx: Transaction, row: Session, change: Change, *, now: datetime) -> Session:
@@ -70,6 +75,7 @@ async def apply(tx: Transaction, row: Session, change: Change, *, now: datetime)
     if change.exit_code is not None:
         row.exit_code = change.exit_code
     _observe(row, change, now)
+    await _record_end(tx, row, change)
     await _announce(tx, row, previous, now)
     return row
 
@@ -81,12 +87,13 @@ def touch(row: Session, change: Change, *, now: datetime) -> None:
     _observe(row, change, now)
 
 
-def enrich(row: Session, change: Change) -> None:
+async def enrich(tx: Transaction, row: Session, change: Change) -> None:
     """Fill what is still unknown about the end of an ended session; its state and times stay."""
     if row.exit_code is None:
         row.exit_code = change.exit_code
     row.status_reason = row.status_reason or _text(change.reason, 100)
     row.status_message = row.status_message or _text(change.message, MAX_MESSAGE)
+    await _record_end(tx, row, change)
 
 
 def announce_host(tx: Transaction, row: Server, event: str, *, previous: str, reason: str, now: datetime) -> None:
@@ -137,6 +144,24 @@ def _observe(row: Session, change: Change, now: datetime) -> None:
         row.host_boot_id, row.last_seq = change.host_boot_id, change.seq or None
     row.container_id = _text(change.container_id, 100) or row.container_id
     row.image_digest = _text(change.image_digest, 200) or row.image_digest
+
+
+async def _record_end(tx: Transaction, row: Session, change: Change) -> None:
+    """Keep what is known of an end: its signal, whether memory ran out, and a crash's last lines."""
+    row.exit_signal = row.exit_signal or change.signal or None
+    row.oom_killed = row.oom_killed or change.oom_killed
+    if row.status == Status.CRASHED and change.last_lines:
+        await tx.sessions.add_crash_record(row.session_id, [_line(line) for line in change.last_lines])
+
+
+def _line(line: OutputLine) -> dict[str, Any]:
+    """Return a line as it is stored; Postgres has no NUL in JSON either."""
+    return {
+        "timestamp": line.timestamp,
+        "source": line.source,
+        "message": line.message.replace("\x00", ""),
+        "truncated": line.truncated,
+    }
 
 
 async def _announce(tx: Transaction, row: Session, previous: Status, now: datetime) -> None:

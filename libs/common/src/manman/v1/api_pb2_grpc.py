@@ -181,6 +181,11 @@ class ManManAPIStub:
                 request_serializer=manman_dot_v1_dot_sessions__pb2.GetSessionRequest.SerializeToString,
                 response_deserializer=manman_dot_v1_dot_sessions__pb2.GetSessionResponse.FromString,
                 _registered_method=True)
+        self.GetSessionCrashRecord = channel.unary_unary(
+                '/manman.v1.ManManAPI/GetSessionCrashRecord',
+                request_serializer=manman_dot_v1_dot_sessions__pb2.GetSessionCrashRecordRequest.SerializeToString,
+                response_deserializer=manman_dot_v1_dot_sessions__pb2.GetSessionCrashRecordResponse.FromString,
+                _registered_method=True)
         self.StartSession = channel.unary_unary(
                 '/manman.v1.ManManAPI/StartSession',
                 request_serializer=manman_dot_v1_dot_sessions__pb2.StartSessionRequest.SerializeToString,
@@ -606,6 +611,13 @@ class ManManAPIServicer:
 
     def GetSession(self, request, context):
         """Returns a session.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSessionCrashRecord(self, request, context):
+        """Returns what is kept about the crash of a session. NOT_FOUND for one that did not crash.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1079,6 +1091,11 @@ def add_ManManAPIServicer_to_server(servicer, server):
                     servicer.GetSession,
                     request_deserializer=manman_dot_v1_dot_sessions__pb2.GetSessionRequest.FromString,
                     response_serializer=manman_dot_v1_dot_sessions__pb2.GetSessionResponse.SerializeToString,
+            ),
+            'GetSessionCrashRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSessionCrashRecord,
+                    request_deserializer=manman_dot_v1_dot_sessions__pb2.GetSessionCrashRecordRequest.FromString,
+                    response_serializer=manman_dot_v1_dot_sessions__pb2.GetSessionCrashRecordResponse.SerializeToString,
             ),
             'StartSession': grpc.unary_unary_rpc_method_handler(
                     servicer.StartSession,
@@ -2038,6 +2055,33 @@ class ManManAPI:
             '/manman.v1.ManManAPI/GetSession',
             manman_dot_v1_dot_sessions__pb2.GetSessionRequest.SerializeToString,
             manman_dot_v1_dot_sessions__pb2.GetSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSessionCrashRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/manman.v1.ManManAPI/GetSessionCrashRecord',
+            manman_dot_v1_dot_sessions__pb2.GetSessionCrashRecordRequest.SerializeToString,
+            manman_dot_v1_dot_sessions__pb2.GetSessionCrashRecordResponse.FromString,
             options,
             channel_credentials,
             insecure,

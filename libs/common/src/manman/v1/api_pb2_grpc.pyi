@@ -111,6 +111,8 @@ class ManManAPIStub:
     """
     GetSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.GetSessionRequest, _sessions_pb2.GetSessionResponse]
     """Returns a session."""
+    GetSessionCrashRecord: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.GetSessionCrashRecordRequest, _sessions_pb2.GetSessionCrashRecordResponse]
+    """Returns what is kept about the crash of a session. NOT_FOUND for one that did not crash."""
     StartSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.StartSessionRequest, _sessions_pb2.StartSessionResponse]
     """Starts a session. Answers at once with a pending session."""
     StopSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.StopSessionRequest, _sessions_pb2.StopSessionResponse]
@@ -300,6 +302,8 @@ class ManManAPIAsyncStub(ManManAPIStub):
     """
     GetSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.GetSessionRequest, _sessions_pb2.GetSessionResponse]  # type: ignore[assignment]
     """Returns a session."""
+    GetSessionCrashRecord: _aio.UnaryUnaryMultiCallable[_sessions_pb2.GetSessionCrashRecordRequest, _sessions_pb2.GetSessionCrashRecordResponse]  # type: ignore[assignment]
+    """Returns what is kept about the crash of a session. NOT_FOUND for one that did not crash."""
     StartSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.StartSessionRequest, _sessions_pb2.StartSessionResponse]  # type: ignore[assignment]
     """Starts a session. Answers at once with a pending session."""
     StopSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.StopSessionRequest, _sessions_pb2.StopSessionResponse]  # type: ignore[assignment]
@@ -648,6 +652,14 @@ class ManManAPIServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_sessions_pb2.GetSessionResponse, _abc.Awaitable[_sessions_pb2.GetSessionResponse]]:
         """Returns a session."""
+
+    @_abc_1.abstractmethod
+    def GetSessionCrashRecord(
+        self,
+        request: _sessions_pb2.GetSessionCrashRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sessions_pb2.GetSessionCrashRecordResponse, _abc.Awaitable[_sessions_pb2.GetSessionCrashRecordResponse]]:
+        """Returns what is kept about the crash of a session. NOT_FOUND for one that did not crash."""
 
     @_abc_1.abstractmethod
     def StartSession(

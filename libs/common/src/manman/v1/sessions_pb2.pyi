@@ -62,6 +62,8 @@ class Session(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     LAST_EVENT_AT_FIELD_NUMBER: _builtins.int
     CONNECT_ADDRESSES_FIELD_NUMBER: _builtins.int
+    EXIT_SIGNAL_FIELD_NUMBER: _builtins.int
+    OOM_KILLED_FIELD_NUMBER: _builtins.int
     session_id: _builtins.int
     server_game_config_id: _builtins.int
     started_at: _builtins.int
@@ -90,6 +92,10 @@ class Session(_message.Message):
     """When StartSession was called, Unix seconds."""
     last_event_at: _builtins.int
     """When the host last reported about it, Unix seconds; 0 means never."""
+    exit_signal: _builtins.int
+    """The signal that ended the game; 0 means none, or not known."""
+    oom_killed: _builtins.bool
+    """Whether something in the game's container was killed because its memory limit was used up."""
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The values set for this session only."""
@@ -118,10 +124,12 @@ class Session(_message.Message):
         created_at: _builtins.int = ...,
         last_event_at: _builtins.int = ...,
         connect_addresses: _abc.Iterable[_values_pb2.ConnectAddress] | None = ...,
+        exit_signal: _builtins.int = ...,
+        oom_killed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_addresses", b"connect_addresses", "created_at", b"created_at", "ended_at", b"ended_at", "exit_code", b"exit_code", "last_event_at", b"last_event_at", "parameters", b"parameters", "phase", b"phase", "progress_percent", b"progress_percent", "restored_from_backup_id", b"restored_from_backup_id", "server_game_config_id", b"server_game_config_id", "server_id", b"server_id", "session_id", b"session_id", "started_at", b"started_at", "status", b"status", "status_message", b"status_message", "status_reason", b"status_reason", "stop_requested_at", b"stop_requested_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_addresses", b"connect_addresses", "created_at", b"created_at", "ended_at", b"ended_at", "exit_code", b"exit_code", "exit_signal", b"exit_signal", "last_event_at", b"last_event_at", "oom_killed", b"oom_killed", "parameters", b"parameters", "phase", b"phase", "progress_percent", b"progress_percent", "restored_from_backup_id", b"restored_from_backup_id", "server_game_config_id", b"server_game_config_id", "server_id", b"server_id", "session_id", b"session_id", "started_at", b"started_at", "status", b"status", "status_message", b"status_message", "status_reason", b"status_reason", "stop_requested_at", b"stop_requested_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -247,6 +255,135 @@ class GetSessionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetSessionResponse: _TypeAlias = GetSessionResponse  # noqa: Y015
+
+@_typing.final
+class GetSessionCrashRecordRequest(_message.Message):
+    """Asks for what is kept about the crash of a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.int
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSessionCrashRecordRequest: _TypeAlias = GetSessionCrashRecordRequest  # noqa: Y015
+
+@_typing.final
+class GetSessionCrashRecordResponse(_message.Message):
+    """The record asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def record(self) -> Global___CrashRecord: ...
+    def __init__(
+        self,
+        *,
+        record: Global___CrashRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSessionCrashRecordResponse: _TypeAlias = GetSessionCrashRecordResponse  # noqa: Y015
+
+@_typing.final
+class CrashRecord(_message.Message):
+    """What is known about a crash, kept as long as its session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    OOM_KILLED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.int
+    ended_at: _builtins.int
+    """When it crashed, Unix seconds."""
+    exit_code: _builtins.int
+    """The game's exit code. 0 also when it is unknown, or the game never ran."""
+    signal: _builtins.int
+    """The signal that ended the game; 0 means none, or not known."""
+    oom_killed: _builtins.bool
+    """Whether something in the game's container was killed because its memory limit was used up."""
+    reason: _builtins.str
+    """One word for why it crashed."""
+    message: _builtins.str
+    """The reason in a sentence."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___CrashLine]:
+        """The last lines of the game, the oldest first: at most 200, together at most 32 KiB. Empty when it printed nothing
+        or nothing is known of it.
+        """
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.int = ...,
+        ended_at: _builtins.int = ...,
+        exit_code: _builtins.int = ...,
+        signal: _builtins.int = ...,
+        oom_killed: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        lines: _abc.Iterable[Global___CrashLine] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "exit_code", b"exit_code", "lines", b"lines", "message", b"message", "oom_killed", b"oom_killed", "reason", b"reason", "session_id", b"session_id", "signal", b"signal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CrashRecord: _TypeAlias = CrashRecord  # noqa: Y015
+
+@_typing.final
+class CrashLine(_message.Message):
+    """One of the last lines of a game that crashed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIMESTAMP_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    timestamp: _builtins.int
+    """Unix milliseconds."""
+    source: _builtins.str
+    """stdout, stderr or host."""
+    message: _builtins.str
+    truncated: _builtins.bool
+    """The line was longer, and was cut."""
+    def __init__(
+        self,
+        *,
+        timestamp: _builtins.int = ...,
+        source: _builtins.str = ...,
+        message: _builtins.str = ...,
+        truncated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "source", b"source", "timestamp", b"timestamp", "truncated", b"truncated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CrashLine: _TypeAlias = CrashLine  # noqa: Y015
 
 @_typing.final
 class StartSessionRequest(_message.Message):

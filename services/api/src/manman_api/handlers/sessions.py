@@ -7,7 +7,7 @@ session's status. Only input waits for the host.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manman.db import transitions
 from manman.db.deployments import Place
@@ -17,7 +17,7 @@ from manman.domain import parameters as rules
 from manman.domain.hosts import HostStatus
 from manman.domain.ports import connect_addresses
 from manman.domain.sessions import LIVE, TERMINAL, Report, Status, Verdict, judge
-from manman.errors import Conflict, Invalid, Problem
+from manman.errors import Conflict, Invalid, NotFound, Problem
 from manman.messages import commands, routing
 from manman.messages.codec import encode
 from manman_api.handlers import configuration, start_command
@@ -25,7 +25,7 @@ from manman_api.handlers.configs import declared
 from manman_api.handlers.configuration import Occasion
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from manman.bus.requests import Requests
@@ -53,6 +53,13 @@ class Run(NamedTuple):
     def addresses(self) -> tuple[ConnectAddress, ...]:
         """Where players reach it; nowhere once it ended."""
         return self.place.addresses if self.row.status in LIVE else ()
+
+
+class Crash(NamedTuple):
+    """A session that crashed and its last lines, as they are stored."""
+
+    row: Session
+    lines: Sequence[dict[str, Any]]
 
 
 async def list_sessions(
@@ -84,6 +91,15 @@ async def list_sessions(
 async def get_session(*, session_id: int, uow: Uow) -> Run:
     """Return a session; raise `NotFound`."""
     return Run(*await uow.reads.sessions.get(session_id))
+
+
+async def get_crash(*, session_id: int, uow: Uow) -> Crash:
+    """Return what is kept about a crash; raise `NotFound` for a session that did not crash."""
+    async with uow() as tx:
+        row = await tx.sessions.get(session_id)
+        if row.status != Status.CRASHED:
+            raise NotFound("crash of session", session_id)
+        return Crash(row, await tx.sessions.crash_lines(session_id))
 
 
 async def start_session(

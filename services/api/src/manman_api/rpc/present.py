@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from manman.domain.ports import ConnectAddress
     from manman_api.handlers.deployments import Deployed
     from manman_api.handlers.servers import Host
-    from manman_api.handlers.sessions import Run
+    from manman_api.handlers.sessions import Crash, Run
 
 _SEVERITIES = {
     Severity.ERROR: server_game_configs_pb2.VALIDATION_SEVERITY_ERROR,
@@ -231,6 +231,23 @@ def session(run: Run, make: Callable[..., sessions_pb2.Session] = sessions_pb2.S
         created_at=seconds(row.created_at),
         last_event_at=seconds(row.last_event_at),
         connect_addresses=_addresses(run.addresses),
+        exit_signal=row.exit_signal or 0,
+        oom_killed=row.oom_killed,
+    )
+
+
+def crash(found: Crash) -> sessions_pb2.CrashRecord:
+    """Present a crash with the game's last lines."""
+    row = found.row
+    return sessions_pb2.CrashRecord(
+        session_id=row.session_id,
+        ended_at=seconds(row.ended_at),
+        exit_code=row.exit_code or 0,
+        signal=row.exit_signal or 0,
+        oom_killed=row.oom_killed,
+        reason=row.status_reason or "",
+        message=row.status_message or "",
+        lines=[sessions_pb2.CrashLine(**line) for line in found.lines],
     )
 
 

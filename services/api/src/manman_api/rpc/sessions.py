@@ -33,6 +33,13 @@ class SessionsRpc(Servicer):
         run = await sessions.get_session(session_id=request.session_id, uow=self._parts.uow)
         return pb.GetSessionResponse(session=present.session(run))
 
+    async def GetSessionCrashRecord(
+        self, request: pb.GetSessionCrashRecordRequest, context: object
+    ) -> pb.GetSessionCrashRecordResponse:
+        """Answer with what is kept about a crash."""
+        crash = await sessions.get_crash(session_id=request.session_id, uow=self._parts.uow)
+        return pb.GetSessionCrashRecordResponse(record=present.crash(crash))
+
     async def StartSession(self, request: pb.StartSessionRequest, context: object) -> pb.StartSessionResponse:
         """Record a session and have it started."""
         if request.restore_from_backup_id:

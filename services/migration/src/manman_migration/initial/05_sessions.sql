@@ -21,6 +21,8 @@ CREATE TABLE sessions (
     recovered_at TIMESTAMPTZ,
     host_boot_id UUID,
     last_seq BIGINT,
+    exit_signal INTEGER,
+    oom_killed BOOLEAN DEFAULT false NOT NULL,
     container_id VARCHAR(100),
     image_digest VARCHAR(200),
     phase VARCHAR(100),
@@ -42,3 +44,13 @@ CREATE INDEX ix_sessions_started_at ON sessions (started_at);
 CREATE INDEX ix_sessions_status_last_event_at ON sessions (status, last_event_at);
 CREATE UNIQUE INDEX uq_sessions_one_live ON sessions (sgc_id)
     WHERE status IN ('pending', 'starting', 'running', 'stopping');
+
+-- The last lines of sessions that crashed.
+CREATE TABLE session_crash_records (
+    session_id BIGINT NOT NULL,
+    lines JSONB NOT NULL,
+    created_at TIMESTAMPTZ DEFAULT now() NOT NULL,
+    CONSTRAINT pk_session_crash_records PRIMARY KEY (session_id),
+    CONSTRAINT fk_session_crash_records_session_id
+        FOREIGN KEY (session_id) REFERENCES sessions (session_id) ON DELETE CASCADE
+);

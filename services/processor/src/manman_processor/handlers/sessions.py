@@ -18,6 +18,7 @@ from manman.domain.sessions import Report, Status, Verdict, judge
 from manman.errors import Conflict
 from manman.messages.commands import StopSession
 from manman.messages.routing import command_stop
+from manman.messages.status import last_of
 
 if TYPE_CHECKING:
     from manman.db.models import Session
@@ -54,7 +55,7 @@ async def session_reported(tx: Transaction, report: SessionReported, *, now: dat
         case Verdict.TOUCH:
             transitions.touch(row, _change(report, judgement.status), now=now)
         case Verdict.ENRICH:
-            transitions.enrich(row, _change(report, judgement.status))
+            await transitions.enrich(tx, row, _change(report, judgement.status))
         case Verdict.ZOMBIE:
             context.warning("zombie")
             await stop_by_force(tx, row, now=now)
@@ -119,4 +120,7 @@ def _change(report: SessionReported, status: Status) -> Change:
         seq=report.seq,
         container_id=report.container_id,
         image_digest=report.image_digest,
+        signal=report.signal,
+        oom_killed=report.oom_killed,
+        last_lines=last_of(report.last_lines),
     )

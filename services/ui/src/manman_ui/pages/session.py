@@ -27,8 +27,10 @@ def detail_page(session_id: int) -> Page:
     """Return the page of one session."""
 
     async def context(reading: Reading) -> dict[str, object]:
+        session = await reading.session(session_id)
         return {
-            "session": await reading.session(session_id),
+            "session": session,
+            "crash": await reading.crash(session),
             "max_lines": MAX_LINES_SHOWN,
             "max_input": MAX_INPUT_CHARACTERS,
             **await actions.context(reading, session_id),
@@ -40,6 +42,7 @@ def detail_page(session_id: int) -> Page:
         {
             "session-head": "fragments/session_head.html",
             "session-state": "fragments/session_state.html",
+            "session-crash": "fragments/session_crash.html",
             "session-facts": "fragments/session_facts.html",
             "session-actions": "fragments/session_actions.html",
             "session-executions": "fragments/session_executions.html",

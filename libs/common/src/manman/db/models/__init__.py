@@ -17,7 +17,7 @@ from manman.db.models.games import (
 from manman.db.models.logs import LogCursor, LogReference
 from manman.db.models.pending import LogStreamDeletion, Outbox, S3Deletion
 from manman.db.models.servers import Server, ServerCapability
-from manman.db.models.sessions import Session
+from manman.db.models.sessions import Session, SessionCrashRecord
 from manman.db.models.ui_sessions import UiSession
 from manman.db.models.workshop import (
     GameAddonPathPreset,
@@ -62,6 +62,7 @@ __all__ = [
     "ServerGameConfigParameterValue",
     "ServerPort",
     "Session",
+    "SessionCrashRecord",
     "SgcWorkshopLibrary",
     "StrategyParameterBinding",
     "UiSession",

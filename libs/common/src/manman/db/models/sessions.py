@@ -1,18 +1,20 @@
 """Sessions: one run of a deployment each.
 
-`status`, the times and everything a host reports are written by `manman.db.transitions` only; `parameters`,
-`deadline_at` and `stop_requested_*` by the API. At most one session of a deployment is live: the schema says so too.
+`status`, the times and everything a host reports, crash records too, are written by `manman.db.transitions` only;
+`parameters`, `deadline_at` and `stop_requested_*` by the API. At most one session of a deployment is live: the schema
+says so too.
 """
 
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - SQLAlchemy evaluates the annotations
+from typing import Any
 from uuid import UUID  # noqa: TC003 - the same
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from manman.db.models.declarative import Base, Identifier, Timestamps, one_of
+from manman.db.models.declarative import Base, CreatedAt, Identifier, Timestamps, one_of
 from manman.domain.sessions import LIVE, Status
 
 _LIVE = tuple(status for status in Status if status in LIVE)
@@ -60,8 +62,21 @@ class Session(Timestamps, Base):
     recovered_at: Mapped[datetime | None]
     host_boot_id: Mapped[UUID | None]
     last_seq: Mapped[int | None] = mapped_column(BigInteger)
+    exit_signal: Mapped[int | None]
+    oom_killed: Mapped[bool] = mapped_column(server_default=text("false"))
     container_id: Mapped[str | None] = mapped_column(String(100))
     image_digest: Mapped[str | None] = mapped_column(String(200))
     phase: Mapped[str | None] = mapped_column(String(100))
     progress_percent: Mapped[int] = mapped_column(server_default=text("0"))
     log_stream_deleted_at: Mapped[datetime | None]
+
+
+class SessionCrashRecord(CreatedAt, Base):
+    """The last lines of a session that crashed: timestamp (ms), source, message and truncated of each."""
+
+    __tablename__ = "session_crash_records"
+
+    session_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("sessions.session_id", ondelete="CASCADE"), primary_key=True
+    )
+    lines: Mapped[list[dict[str, Any]]]
