@@ -45,6 +45,7 @@ async def world(api: Any) -> Any:
                 files=[values_pb2.FileTemplate(path="/a", content="x")],
                 parameters=[parameter],
                 resources=values_pb2.ResourceLimits(memory_mb=512),
+                isolation=values_pb2.Isolation(extra_capabilities=["NET_RAW"], init=True),
             )
         )
     ).config
@@ -72,6 +73,7 @@ async def test_what_was_told_comes_back(api: Any) -> None:
     config = (await api.control.GetGameConfig(request)).config
 
     assert (config.name, config.image, config.resources.memory_mb) == ("c", "game:1", 512)
+    assert (config.isolation.extra_capabilities, config.isolation.init) == (["NET_RAW"], True)
     assert [(file.path, file.mode) for file in config.files] == [("/a", "0644")]
     assert [(p.key, p.type, p.max_value, p.HasField("min_value")) for p in config.parameters] == [
         ("n", "int", 9, False)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,12 +21,14 @@ def test_a_file_is_written_whole_with_its_mode_and_nothing_else_is_left(tmp_path
     assert [path.name for path in target.parent.iterdir()] == ["game.cfg"]
 
 
-def test_a_folder_belongs_to_the_games_user_or_to_everybody(tmp_path: Path) -> None:
+def test_a_folder_belongs_to_the_games_user_and_what_is_there_is_left_alone(tmp_path: Path) -> None:
     make_folder(tmp_path, "sgc-1/own", (1234, 4321))
-    make_folder(tmp_path, "sgc-1/shared", None)
-    own, shared = (tmp_path / "sgc-1/own").stat(), (tmp_path / "sgc-1/shared").stat()
-    assert (own.st_uid, own.st_gid) == (1234, 4321)
-    assert shared.st_mode & 0o777 == 0o777
+    own = (tmp_path / "sgc-1/own").stat()
+    assert (own.st_uid, own.st_gid, own.st_mode & 0o777) == (1234, 4321, 0o755)
+    (tmp_path / "sgc-1/own/world").write_text("precious")
+    make_folder(tmp_path, "sgc-1/own", (5, 6))
+    assert (tmp_path / "sgc-1/own").stat().st_uid == 1234
+    assert (tmp_path / "sgc-1/own/world").stat().st_uid == os.getuid()
 
 
 def test_a_link_that_a_game_left_is_not_followed(tmp_path: Path) -> None:

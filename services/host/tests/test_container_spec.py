@@ -7,9 +7,19 @@ from uuid import UUID
 
 import pytest
 
+from manman.domain.capabilities import DEFAULT
 from manman.errors import Invalid
-from manman.messages.commands import File, GameConfig, PortBinding, Resources, ServerGameConfig, StartSession, Volume
-from manman_host.container_spec import PlannedFile, SessionPlan, plan_session
+from manman.messages.commands import (
+    File,
+    GameConfig,
+    Isolation,
+    PortBinding,
+    Resources,
+    ServerGameConfig,
+    StartSession,
+    Volume,
+)
+from manman_host.container_spec import TMP, PlannedFile, SessionPlan, plan_session
 from manman_host.identity import Identity
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -17,7 +27,11 @@ IDENTITY = Identity(7, "box", "dev", UUID(int=1))
 
 
 def plan(identity: Identity = IDENTITY, ports: list[PortBinding] | None = None, **config: Any) -> SessionPlan:
-    top = {key: config.pop(key) for key in ("resources", "stop_timeout_seconds", "stop_signal") if key in config}
+    top = {
+        key: config.pop(key)
+        for key in ("resources", "stop_timeout_seconds", "stop_signal", "isolation")
+        if key in config
+    }
     command = StartSession(
         session_id=812,
         sgc_id=41,
@@ -87,6 +101,30 @@ def test_limits_are_in_the_engines_units() -> None:
     assert (game.memory_bytes, game.nano_cpus, game.pids_limit) == (512 * 1024 * 1024, 1_500_000_000, 64)
 
 
+def test_a_game_without_a_limit_of_its_own_gets_the_hosts_limit_of_processes() -> None:
+    command = StartSession(
+        session_id=1,
+        sgc_id=2,
+        game_config=GameConfig(config_id=3, image="game:1"),
+        server_game_config=ServerGameConfig(sgc_id=2),
+    )
+    assert plan_session(command, IDENTITY, data_dir=Path("/d"), now=NOW, default_pids=1024).game.pids_limit == 1024
+
+
+def test_a_read_only_root_comes_with_a_tmp_in_memory_unless_a_volume_is_there() -> None:
+    assert not plan().game.tmpfs
+    sealed = plan(isolation=Isolation(read_only_root=True, init=True)).game
+    assert (sealed.read_only_root, sealed.init, list(sealed.tmpfs)) == (True, True, [TMP])
+    mounted = [Volume(name="scratch", container_path=f"{TMP}/")]
+    assert not plan(isolation=Isolation(read_only_root=True), volumes=mounted).game.tmpfs
+
+
+def test_a_game_has_the_capabilities_that_its_config_says_and_no_other() -> None:
+    assert list(plan().game.capabilities) == sorted(DEFAULT)
+    only = plan(isolation=Isolation(no_capabilities=True, extra_capabilities=["NET_RAW"])).game
+    assert list(only.capabilities) == ["NET_RAW"]
+
+
 def test_volumes_become_folders_of_the_deployment_or_named_volumes() -> None:
     planned = plan(
         volumes=[
@@ -139,6 +177,7 @@ def test_a_file_goes_into_the_volume_with_the_longest_fitting_path() -> None:
             {"volumes": [Volume(name="a", container_path="/d")], "files": [File(path="/d/x", mode="rw")]},
             "files[0].mode",
         ),
+        ({"isolation": Isolation(extra_capabilities=["SYS_ADMIN"])}, "isolation.extra_capabilities[0]"),
         ({"ports": [PortBinding(container_port=0, host_port=1)]}, "port_bindings[0]"),
         ({"ports": [PortBinding(container_port=1, host_port=70000)]}, "port_bindings[0]"),
         ({"ports": [PortBinding(container_port=1, host_port=1, protocol="SCTP")]}, "port_bindings[0].protocol"),

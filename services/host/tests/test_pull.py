@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from manman_host.docker_engine import DockerEngine, ImageUnavailableError
+from manman_host.docker_engine import DockerEngine
+from manman_host.docker_images import ImageUnavailableError
 
 STATUS = b'{"status":"Downloading"}\r\n'
 
@@ -57,6 +58,6 @@ async def test_a_pull_that_is_given_up_ends_and_holds_no_thread() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         engine = DockerEngine(f"unix://{folder}/e.sock")
         with pytest.raises(ImageUnavailableError, match="more than"):
-            await engine.ensure_image("slow:1", "always", lambda _: None, timeout_s=0.3)
+            await engine.images.ensure("slow:1", "always", lambda _: None, timeout_s=0.3)
         assert server.hung_up.wait(5)
         server.shutdown()

@@ -35,7 +35,7 @@ class World:
 
     def values(self, **values: Any) -> configs.ConfigValues:
         plain = {"name": "config", "image": "game:1", "args_template": "", "env_template": {}, "files": []}
-        rest = {"parameters": [], "entrypoint": [], "command": [], "resources": None}
+        rest = {"parameters": [], "entrypoint": [], "command": [], "resources": None, "isolation": None}
         end = {"stop_command": "", "stop_timeout_seconds": 0, "stop_signal": "", "restart_policy": None}
         return configs.ConfigValues(**{**plain, **rest, **end, "ready_pattern": "", **values})
 

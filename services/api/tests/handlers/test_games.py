@@ -64,6 +64,7 @@ async def test_a_config_comes_back_with_files_and_parameters_in_order(world: Any
         stop_command="quit",
         stop_timeout_seconds=20,
         stop_signal="SIGINT",
+        isolation={"read_only_root": True, "extra_capabilities": ["NET_RAW"]},
     )
 
     row = await configs.get_config(config_id=made.config_id, uow=world.uow)
@@ -77,6 +78,23 @@ async def test_a_config_comes_back_with_files_and_parameters_in_order(world: Any
     assert (row.memory_mb, row.cpu_millicores, row.pids_limit) == (512, 250, 99)
     assert (row.env_template, row.command, row.entrypoint) == ({"EULA": "TRUE"}, ["run", "--now"], ["/start"])
     assert (row.stop_command, row.stop_timeout_seconds, row.stop_signal) == ("quit", 20, "SIGINT")
+    assert (row.read_only_root, row.no_capabilities, row.with_init) == (True, False, False)
+    assert row.extra_capabilities == ["NET_RAW"]
+
+
+async def test_isolation_is_changed_and_cleared_as_a_whole(world: Any) -> None:
+    made = await world.config(isolation={"read_only_root": True, "with_init": True})
+    changed = await configs.update_config(
+        config_id=made.config_id,
+        values=world.values(isolation={"no_capabilities": True}),
+        update_paths=[],
+        uow=world.uow,
+    )
+    assert (changed.read_only_root, changed.no_capabilities, changed.with_init) == (False, True, False)
+    cleared = await configs.update_config(
+        config_id=made.config_id, values=world.values(), update_paths=["isolation"], uow=world.uow
+    )
+    assert (cleared.no_capabilities, cleared.extra_capabilities) == (False, [])
 
 
 async def test_two_configs_of_a_game_may_declare_one_key_differently(world: Any) -> None:
@@ -130,6 +148,7 @@ async def test_every_problem_of_a_config_is_named_at_once(world: Any) -> None:
             files=[FileTemplate(path="x", content="")],
             parameters=[Declared(key="n", type="int", default_value="many")],
             stop_signal="9",
+            isolation={"extra_capabilities": ["SYS_ADMIN"]},
         )
 
     assert [problem.field for problem in refused.value.problems] == [
@@ -137,6 +156,7 @@ async def test_every_problem_of_a_config_is_named_at_once(world: Any) -> None:
         "env_template.A=B",
         "files[0].path",
         "stop_signal",
+        "isolation.extra_capabilities[0]",
         "parameters[0].default_value",
     ]
 

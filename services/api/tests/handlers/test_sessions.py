@@ -13,7 +13,7 @@ from manman.domain.rendering import FileTemplate
 from manman.domain.sessions import LIVE, Status
 from manman.errors import Conflict, Invalid, NotFound
 from manman.messages.codec import decode
-from manman.messages.commands import StartSession, StopSession
+from manman.messages.commands import Isolation, StartSession, StopSession
 from manman.messages.external import SessionEvent
 from manman.messages.status import OutputLine
 from manman_api.handlers import servers, sessions, volumes
@@ -80,6 +80,7 @@ async def test_a_start_is_a_pending_row_and_a_command_with_a_deadline(world: Any
         stop_command="say {{motd}}",
         stop_timeout_seconds=20,
         stop_signal="SIGINT",
+        isolation={"read_only_root": True, "extra_capabilities": ["SYS_NICE"], "with_init": True},
     )
     volume = Volume(name="data", container_path="/data", read_only=True)
     await volumes.create_volume(config_id=config.config_id, volume=volume, uow=world.uow)
@@ -111,6 +112,7 @@ async def test_a_start_is_a_pending_row_and_a_command_with_a_deadline(world: Any
     assert [(mount.name, mount.read_only) for mount in game.volumes] == [("data", True)]
     assert (command.stop_command, command.stop_timeout_seconds, command.stop_signal) == ("say hi", 20, "SIGINT")
     assert (command.resources.memory_mb, command.resources.pids) == (512, 99)
+    assert command.isolation == Isolation(read_only_root=True, extra_capabilities=["SYS_NICE"], init=True)
     assert (command.issued_at, command.deadline_at) == (world.now, run.row.deadline_at)
 
 

@@ -36,9 +36,10 @@ Owner = tuple[int, int]
 
 
 def make_folder(base: Path, relative: str, owner: Owner | None) -> None:
-    """Make a folder below `base` that the game's user can write to: his own, or everybody's when he is not known.
+    """Make a folder below `base` that belongs to the game's user; everybody's when this process may not give it away.
 
-    A folder that is there already is left as it is. Raises `Conflict` when a link is in the way.
+    A folder that is there already, and what is in it, is left as it is. Without an owner the folder is this process'.
+    Raises `Conflict` when a link is in the way.
     """
     with _open_folder(base, PurePosixPath(relative).parts, owner, make=True):
         return
@@ -117,10 +118,9 @@ def _make_one(parent: int, name: str, owner: Owner | None) -> None:
         os.mkdir(name, FOLDER_MODE, dir_fd=parent)
     except FileExistsError:
         return
+    if owner is None:
+        return
     try:
-        if owner is None:
-            os.chmod(name, SHARED_FOLDER_MODE, dir_fd=parent)
-        else:
-            os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
+        os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
     except PermissionError:
         os.chmod(name, SHARED_FOLDER_MODE, dir_fd=parent)

@@ -10,6 +10,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from manman.domain.capabilities import check_extra, granted
 from manman.errors import Invalid, Problem
 from manman.v1 import values_pb2
 from manman.v1 import wrapper_control_pb2 as pb
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 BIND, NAMED = "bind", "named"
 DEFAULT_FILE_MODE = 0o644
+TMP = "/tmp"  # noqa: S108 - the game's own, inside its container
+TMP_OPTIONS = "rw,exec,nosuid,nodev,size=64m,mode=1777"
+"""Programs unpack libraries into it and load them: it must allow that."""
 MEBI = 1024 * 1024
 NANO_PER_MILLI = 1_000_000
 VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -78,6 +82,7 @@ def plan_session(
     now: datetime,
     tty: bool = False,
     default_grace_s: float = 30.0,
+    default_pids: int = 0,
 ) -> SessionPlan:
     """Work out the plan; raise `Invalid` with every problem found. `data_dir` is the engine's view of the folder."""
     problems = _problems(command)
@@ -113,10 +118,16 @@ def plan_session(
         network=network,
         memory_bytes=command.resources.memory_mb * MEBI,
         nano_cpus=command.resources.cpu_millicores * NANO_PER_MILLI,
-        pids_limit=command.resources.pids,
+        pids_limit=command.resources.pids or default_pids,
         stop_signal=command.stop_signal,
         tty=tty,
         aliases=["game"],
+        capabilities=granted(
+            without_default=command.isolation.no_capabilities, extra=command.isolation.extra_capabilities
+        ),
+        read_only_root=command.isolation.read_only_root,
+        tmpfs=_tmpfs(command),
+        init=command.isolation.init,
     )
     return SessionPlan(
         network=network,
@@ -140,6 +151,12 @@ def _command(command: StartSession) -> list[str]:
     if config.command:
         return list(config.command)
     return ["/bin/sh", "-c", config.args_template] if config.args_template else []
+
+
+def _tmpfs(command: StartSession) -> dict[str, str]:
+    """Return the folders in memory: /tmp where nothing else can be written, unless a volume is there."""
+    mounted = {volume.container_path.rstrip("/") for volume in command.game_config.volumes}
+    return {TMP: TMP_OPTIONS} if command.isolation.read_only_root and TMP not in mounted else {}
 
 
 def _kind(volume: Volume) -> str:
@@ -195,7 +212,7 @@ def _problems(command: StartSession) -> list[Problem]:
             found.append(Problem(field, "ports are 1 to 65535"))
         if port.protocol.upper() not in {"", "TCP", "UDP"}:
             found.append(Problem(f"{field}.protocol", "use TCP or UDP"))
-    return found
+    return found + check_extra(command.isolation.extra_capabilities, "isolation.extra_capabilities")
 
 
 def _volume_problems(field: str, volume: Volume) -> list[Problem]:

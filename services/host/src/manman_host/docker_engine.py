@@ -1,49 +1,36 @@
-"""The host's only door to the Docker engine: images, networks, volumes, wrappers, and what carries our labels.
+"""What a host has made at the Docker engine: networks, volumes, wrappers, and how it finds what carries its labels.
 
-Every call runs in a thread, because the SDK blocks. Everything here can be repeated: what is there already is taken,
-what is gone already is gone. Games are started by wrappers; here they are only found and removed.
+Everything here can be repeated: what is there already is taken, what is gone already is gone. Games are started by
+wrappers; here they are only found and removed. Images are `docker_images`' business.
 """
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import io
 import tarfile
-import threading
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import docker
-import structlog
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, NotFound
 from docker.types import LogConfig, Mount
-from docker.utils import parse_repository_tag
-from requests.exceptions import RequestException
 
-from manman.errors import Conflict, Unavailable
+from manman.errors import Conflict
+from manman_host.docker_door import DockerDoor
+from manman_host.docker_images import DockerImages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    import docker
     from docker.models.containers import Container
 
     from manman_host.config_files import Owner
 
-CALL_TIMEOUT_S = 60
 WRAPPER_MEMORY = "256m"
 WRAPPER_PIDS = 128
 SESSION_MOUNT = "/session"
 ENGINE_SOCKET = "/var/run/docker.sock"
-POOL_SIZE = 32
-
-log = structlog.get_logger(__name__)
-
-ResultT = TypeVar("ResultT")
-
-
-class ImageUnavailableError(Exception):
-    """An image is neither here nor to be had; the text says what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,105 +73,17 @@ class DockerEngine:
 
     def __init__(self, address: str, labels: Mapping[str, str] | None = None) -> None:
         """Remember the address; nothing is opened before the first call. `labels` say whose the helpers are."""
-        self._address = address
+        self._door = DockerDoor(address)
         self._helper_labels = {**(labels or {}), "manman.type": "helper"}
-        self._opening = threading.Lock()
-        self._opened: docker.DockerClient | None = None
+        self.images = DockerImages(self._door, self._helper_labels)
 
     @property
     def _client(self) -> docker.DockerClient:
-        """The SDK's client, made on first use: making it asks the engine for its version."""
-        with self._opening:
-            if self._opened is None:
-                self._opened = docker.DockerClient(
-                    base_url=self._address, timeout=CALL_TIMEOUT_S, max_pool_size=POOL_SIZE, version="auto"
-                )
-            return self._opened
+        return self._door.client
 
     async def version(self) -> str:
         """Return the engine's version; this is also the question whether it answers."""
-        return str(await self._call(lambda: self._client.version()["Version"]))
-
-    async def ensure_image(self, image: str, policy: str, progress: Callable[[str], None], *, timeout_s: float) -> None:
-        """Make sure that the image is here. `policy`: always (falling back to a local one), if-not-present, never.
-
-        `progress` is told what happens, in words for people. Raises `ImageUnavailableError`.
-        """
-        local = await self.has_image(image)
-        if policy == "never" or (policy == "if-not-present" and local):
-            if not local:
-                raise ImageUnavailableError(
-                    f"image {image} is not on this host and IMAGE_PULL_POLICY is never: load or build it there"
-                )
-            return
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._pull(image, progress)
-        except (Conflict, TimeoutError) as error:
-            reason = str(error) or f"it took more than {timeout_s:g} s"
-            if not local:
-                raise ImageUnavailableError(
-                    f"image {image} is not on this host and cannot be pulled ({reason}): "
-                    "check its name and the registry, or load it on the host"
-                ) from error
-            progress(f"the image could not be pulled, the one on this host is used ({reason})")
-
-    async def has_image(self, image: str) -> bool:
-        """Tell whether the image is on this host."""
-        try:
-            await self._call(lambda: self._client.images.get(image))
-        except Conflict:
-            return False
-        return True
-
-    async def _pull(self, image: str, progress: Callable[[str], None]) -> None:
-        loop = asyncio.get_running_loop()
-        repository, tag = parse_repository_tag(image)
-        given_up = threading.Event()
-
-        def pull() -> None:
-            told = ""
-            for event in self._client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-                if (
-                    given_up.is_set()
-                ):  # hanging up ends the pull; else it would hold a thread, and the end of this process
-                    return
-                if "error" in event:
-                    raise APIError(str(event["error"]))
-                status = str(event.get("status", ""))
-                if status.startswith(("Pulling from", "Status:")) and status != told:
-                    told = status
-                    loop.call_soon_threadsafe(progress, status.removeprefix("Status: "))
-
-        try:
-            await self._call(pull)
-        finally:
-            given_up.set()
-
-    async def image_owner(self, image: str) -> Owner | None:
-        """Return the user and group that the image runs as; None when they cannot be told. (0, 0) is root."""
-        return await self._call(self._image_owner, image)
-
-    def _image_owner(self, image: str) -> Owner | None:
-        user = str(self._client.images.get(image).attrs["Config"].get("User") or "0")
-        name, _, group = user.partition(":")
-        if name.isdigit() and (group.isdigit() or not group):
-            return int(name), int(group or name)
-        container = self._client.api.create_container(image, command=["-"], labels=self._helper_labels)
-        try:
-            stream, _ = self._client.api.get_archive(container["Id"], "/etc/passwd")
-            with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
-                member = tar.extractfile("passwd")
-                lines = member.read().decode(errors="replace").splitlines() if member else []
-        except NotFound:
-            return None
-        finally:
-            self._client.api.remove_container(container["Id"], force=True, v=True)
-        for line in lines:
-            fields = line.split(":")
-            if fields[0] == name:
-                return int(fields[2]), int(fields[3])
-        return None
+        return str(await self._door.call(lambda: self._client.version()["Version"]))
 
     async def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
         """Make the session's network."""
@@ -193,11 +92,11 @@ class DockerEngine:
             if not self._client.networks.list(names=[f"^{name}$"]):
                 self._client.networks.create(name, driver="bridge", labels=dict(labels))
 
-        await self._call(make)
+        await self._door.call(make)
 
     async def ensure_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Make a named volume; it is never removed by a host."""
-        await self._call(lambda: self._client.volumes.create(name, labels=dict(labels)))
+        await self._door.call(lambda: self._client.volumes.create(name, labels=dict(labels)))
 
     async def read_file(self, image: str, volume: str, path: str, limit: int) -> bytes | None:
         """Read up to `limit` + 1 bytes of a file in a named volume; None when there is none."""
@@ -218,7 +117,7 @@ class DockerEngine:
             finally:
                 helper.remove(force=True, v=True)
 
-        return await self._call(read)
+        return await self._door.call(read)
 
     async def put_file(
         self, image: str, volume: str, path: str, content: bytes, *, mode: int, owner: Owner | None
@@ -240,11 +139,11 @@ class DockerEngine:
             finally:
                 helper.remove(force=True, v=True)
 
-        await self._call(put)
+        await self._door.call(put)
 
     async def run_wrapper(self, spec: WrapperSpec) -> str:
         """Create and start a wrapper, or take the one that this session has already; return its id."""
-        return await self._call(self._run_wrapper, spec)
+        return await self._door.call(self._run_wrapper, spec)
 
     def _run_wrapper(self, spec: WrapperSpec) -> str:
         try:
@@ -280,12 +179,12 @@ class DockerEngine:
             except NotFound:
                 return
 
-        await self._call(restart)
+        await self._door.call(restart)
 
     async def find(self, labels: Mapping[str, str], *, kinds: tuple[str, ...]) -> list[Found]:
         """Return our containers of these kinds that carry all of `labels`."""
         filters = {"label": [f"{key}={value}" for key, value in labels.items()]}
-        listed = await self._call(lambda: self._client.api.containers(all=True, filters=filters))
+        listed = await self._door.call(lambda: self._client.api.containers(all=True, filters=filters))
         found = [_found(entry) for entry in listed]
         return [one for one in found if one.kind in kinds and _matches(listed, one.id, labels)]
 
@@ -298,7 +197,7 @@ class DockerEngine:
                 _found_network(network.attrs) for network in self._client.networks.list(filters=filters, greedy=True)
             ]
 
-        return await self._call(look)
+        return await self._door.call(look)
 
     async def status(self, name: str) -> str:
         """Return the engine's word for a container's state, or empty when there is none of that name or id."""
@@ -309,7 +208,7 @@ class DockerEngine:
             except NotFound:
                 return ""
 
-        return await self._call(look)
+        return await self._door.call(look)
 
     async def remove_container(self, name: str, *, stop_timeout_s: int | None = None) -> None:
         """Remove a container, killing it if need be, after a polite stop when a time is given for it.
@@ -329,7 +228,7 @@ class DockerEngine:
                 if "already in progress" not in str(error):
                     raise
 
-        await self._call(remove)
+        await self._door.call(remove)
 
     async def remove_network(self, name: str) -> None:
         """Remove a network nobody is on; it may be gone already."""
@@ -338,17 +237,7 @@ class DockerEngine:
             for network in self._client.networks.list(names=[f"^{name}$"]):
                 network.remove()
 
-        await self._call(remove)
-
-    async def _call(self, call: Callable[..., ResultT], *arguments: object) -> ResultT:
-        try:
-            return await asyncio.to_thread(call, *arguments)
-        except ImageNotFound as error:
-            raise Conflict(f"no such image: {error.explanation}") from error
-        except APIError as error:
-            raise Conflict(str(error.explanation or error)) from error
-        except (DockerException, RequestException, OSError) as error:
-            raise Unavailable(f"the Docker engine does not answer: {error}") from error
+        await self._door.call(remove)
 
 
 def _found(entry: Mapping[str, Any]) -> Found:

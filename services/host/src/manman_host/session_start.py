@@ -18,7 +18,8 @@ import structlog
 from manman.errors import Conflict, Invalid, ManManError, TimedOut, Unavailable
 from manman_host import config_files
 from manman_host.container_spec import BIND, base_labels
-from manman_host.docker_engine import ENGINE_SOCKET, SESSION_MOUNT, DockerEngine, ImageUnavailableError, WrapperSpec
+from manman_host.docker_engine import ENGINE_SOCKET, SESSION_MOUNT, DockerEngine, WrapperSpec
+from manman_host.docker_images import ImageUnavailableError
 from manman_host.session_folder import SOCKET_NAME, DataFolder, SessionFolder
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class Preparation:
             async with asyncio.TaskGroup() as group:
                 giving_up = group.create_task(give_up())
                 group.create_task(tell())
-                await self.parts.engine.ensure_image(
+                await self.parts.engine.images.ensure(
                     image, settings.image_pull_policy, progress, timeout_s=settings.image_pull_timeout_seconds
                 )
                 giving_up.cancel()
@@ -162,7 +163,7 @@ class Preparation:
         self._check_stop()
         self.phase("config", 40)
         engine, base, image = self.parts.engine, self.parts.data.inner, self.command.game_config.image
-        owner = await engine.image_owner(image)
+        owner = await engine.images.owner(image)
         for folder in self.plan.folders:
             await asyncio.to_thread(config_files.make_folder, base, folder, owner)
         for volume in self.plan.volumes:
@@ -191,7 +192,7 @@ class Preparation:
         self._check_stop()
         self.phase("create", 70)
         await self.parts.engine.ensure_network(self.plan.network, self.plan.network_labels)
-        if not await self.parts.engine.has_image(self.parts.settings.wrapper_image):
+        if not await self.parts.engine.images.has(self.parts.settings.wrapper_image):
             raise StartFailed(
                 "wrapper_unavailable",
                 f"the wrapper's image {self.parts.settings.wrapper_image} is not on this host: build or load it there",

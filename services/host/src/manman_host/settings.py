@@ -44,6 +44,11 @@ class Settings(RuntimeSettings, BusSettings, RpcClientSettings):
     )
     image_pull_timeout_seconds: float = Field(default=1200.0, gt=0, description="how long one pull may take")
     game_tty: bool = Field(default=False, description="give games a terminal; then stdout and stderr are one")
+    game_pids_limit: int = Field(
+        default=1024,
+        ge=0,
+        description="how many processes and threads a game may have; its config wins; 0: any",
+    )
     heartbeat_seconds: float = Field(default=3.0, gt=0, le=60, description="how often this host says that it is alive")
     starting_report_seconds: float = Field(
         default=5.0, gt=0, description="how often a session in preparation is reported again"

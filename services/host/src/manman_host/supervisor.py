@@ -185,6 +185,7 @@ class Supervisor:
             now=clock.now(),
             tty=settings.game_tty,
             default_grace_s=settings.stop_grace_seconds,
+            default_pids=settings.game_pids_limit,
         )
         folder = self._parts.data.session(command.session_id)
         shipper = LogShipper(self._connection, self._publisher, command.session_id, folder)

@@ -14,8 +14,8 @@ LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "32m", "max-file": "3"
 def build_request(plan: pb.GamePlan) -> dict[str, Any]:
     """Return the body of the engine's create call for `plan`.
 
-    stdin stays open when a client leaves (StdinOnce false), the engine never restarts the game, and nothing is
-    published but what the plan names.
+    stdin stays open when a client leaves (StdinOnce false), the engine never restarts the game, nothing is published
+    but what the plan names, no capability is there but those it names, and none can be gained.
     """
     request: dict[str, Any] = {
         "Image": plan.image,
@@ -63,6 +63,12 @@ def _host_config(plan: pb.GamePlan) -> dict[str, Any]:
         "MemorySwap": plan.memory_bytes,
         "NanoCpus": plan.nano_cpus,
         "PidsLimit": plan.pids_limit,
+        "CapDrop": ["ALL"],
+        "CapAdd": list(plan.capabilities),
+        "SecurityOpt": ["no-new-privileges"],
+        "ReadonlyRootfs": plan.read_only_root,
+        "Tmpfs": dict(plan.tmpfs),
+        "Init": plan.init,
     }
     if plan.network:
         config["NetworkMode"] = plan.network

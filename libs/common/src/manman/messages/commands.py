@@ -70,11 +70,23 @@ class Parameter(Body, frozen=True, kw_only=True):
 
 
 class Resources(Body, frozen=True, kw_only=True):
-    """Limits of the game container; 0 means no limit."""
+    """Limits of the game container; 0 means no limit, of processes the host's own limit."""
 
     memory_mb: int = 0
     cpu_millicores: int = 0
     pids: int = 0
+
+
+class Isolation(Body, frozen=True, kw_only=True):
+    """How far the game is kept from its host; see `manman.domain.capabilities`.
+
+    With `read_only_root` it writes to its volumes and to /tmp only; `init` puts a small init before it.
+    """
+
+    read_only_root: bool = False
+    no_capabilities: bool = False
+    extra_capabilities: list[str] = msgspec.field(default_factory=list)
+    init: bool = False
 
 
 class GameConfig(Body, frozen=True, kw_only=True):
@@ -116,6 +128,7 @@ class StartSession(Body, frozen=True, kw_only=True):
     stop_timeout_seconds: int = 0
     stop_signal: str = ""
     resources: Resources = msgspec.field(default_factory=Resources)
+    isolation: Isolation = msgspec.field(default_factory=Isolation)
     issued_at: Moment | None = None
     deadline_at: Moment | None = None
 

@@ -61,6 +61,7 @@ class GameConfig(_message.Message):
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
     READY_PATTERN_FIELD_NUMBER: _builtins.int
     RESTART_POLICY_FIELD_NUMBER: _builtins.int
+    ISOLATION_FIELD_NUMBER: _builtins.int
     config_id: _builtins.int
     game_id: _builtins.int
     name: _builtins.str
@@ -101,6 +102,8 @@ class GameConfig(_message.Message):
     def restart_policy(self) -> _values_pb2.RestartPolicy:
         """Stored; not acted on yet."""
 
+    @_builtins.property
+    def isolation(self) -> _values_pb2.Isolation: ...
     def __init__(
         self,
         *,
@@ -120,10 +123,11 @@ class GameConfig(_message.Message):
         stop_signal: _builtins.str = ...,
         ready_pattern: _builtins.str = ...,
         restart_policy: _values_pb2.RestartPolicy | None = ...,
+        isolation: _values_pb2.Isolation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation", "resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "config_id", b"config_id", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "game_id", b"game_id", "image", b"image", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "config_id", b"config_id", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "game_id", b"game_id", "image", b"image", "isolation", b"isolation", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -269,6 +273,7 @@ class CreateGameConfigRequest(_message.Message):
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
     READY_PATTERN_FIELD_NUMBER: _builtins.int
     RESTART_POLICY_FIELD_NUMBER: _builtins.int
+    ISOLATION_FIELD_NUMBER: _builtins.int
     game_id: _builtins.int
     name: _builtins.str
     image: _builtins.str
@@ -291,6 +296,8 @@ class CreateGameConfigRequest(_message.Message):
     def resources(self) -> _values_pb2.ResourceLimits: ...
     @_builtins.property
     def restart_policy(self) -> _values_pb2.RestartPolicy: ...
+    @_builtins.property
+    def isolation(self) -> _values_pb2.Isolation: ...
     def __init__(
         self,
         *,
@@ -309,10 +316,11 @@ class CreateGameConfigRequest(_message.Message):
         stop_signal: _builtins.str = ...,
         ready_pattern: _builtins.str = ...,
         restart_policy: _values_pb2.RestartPolicy | None = ...,
+        isolation: _values_pb2.Isolation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation", "resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "game_id", b"game_id", "image", b"image", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "game_id", b"game_id", "image", b"image", "isolation", b"isolation", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -382,6 +390,7 @@ class UpdateGameConfigRequest(_message.Message):
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
     READY_PATTERN_FIELD_NUMBER: _builtins.int
     RESTART_POLICY_FIELD_NUMBER: _builtins.int
+    ISOLATION_FIELD_NUMBER: _builtins.int
     config_id: _builtins.int
     name: _builtins.str
     image: _builtins.str
@@ -399,7 +408,7 @@ class UpdateGameConfigRequest(_message.Message):
     @_builtins.property
     def update_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of name, image, args_template, env_template, entrypoint, command, files, parameters, resources,
-        stop_command, stop_timeout_seconds, stop_signal, ready_pattern, restart_policy.
+        stop_command, stop_timeout_seconds, stop_signal, ready_pattern, restart_policy, isolation.
         """
 
     @_builtins.property
@@ -410,6 +419,8 @@ class UpdateGameConfigRequest(_message.Message):
     def resources(self) -> _values_pb2.ResourceLimits: ...
     @_builtins.property
     def restart_policy(self) -> _values_pb2.RestartPolicy: ...
+    @_builtins.property
+    def isolation(self) -> _values_pb2.Isolation: ...
     def __init__(
         self,
         *,
@@ -429,10 +440,11 @@ class UpdateGameConfigRequest(_message.Message):
         stop_signal: _builtins.str = ...,
         ready_pattern: _builtins.str = ...,
         restart_policy: _values_pb2.RestartPolicy | None = ...,
+        isolation: _values_pb2.Isolation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation", "resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "config_id", b"config_id", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "image", b"image", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds", "update_paths", b"update_paths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "config_id", b"config_id", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "image", b"image", "isolation", b"isolation", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds", "update_paths", b"update_paths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -199,7 +199,7 @@ class ResourceLimits(_message.Message):
     cpu_millicores: _builtins.int
     """Processor time in thousandths of a core."""
     pids: _builtins.int
-    """Processes and threads."""
+    """Processes and threads; 0 means the host's own limit."""
     def __init__(
         self,
         *,
@@ -248,3 +248,47 @@ class RestartPolicy(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RestartPolicy: _TypeAlias = RestartPolicy  # noqa: Y015
+
+@_typing.final
+class Isolation(_message.Message):
+    """How far a game is kept from its host. Whatever is chosen here, no program in the container gains privileges
+    (no-new-privileges), and every capability that is not named here is dropped.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READ_ONLY_ROOT_FIELD_NUMBER: _builtins.int
+    NO_CAPABILITIES_FIELD_NUMBER: _builtins.int
+    EXTRA_CAPABILITIES_FIELD_NUMBER: _builtins.int
+    INIT_FIELD_NUMBER: _builtins.int
+    read_only_root: _builtins.bool
+    """The game can write only to its volumes and to /tmp, which is then 64 MiB of memory."""
+    no_capabilities: _builtins.bool
+    """None of the capabilities that games have by default: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, NET_BIND_SERVICE,
+    SETGID, SETUID.
+    """
+    init: _builtins.bool
+    """A small init is the first process: it hands signals on to the game and collects ended children. For games whose
+    first process ignores signals; not for images that bring an init of their own.
+    """
+    @_builtins.property
+    def extra_capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """More capabilities, without CAP_ in front: any of the default ones (with no_capabilities), AUDIT_WRITE, IPC_LOCK,
+        MKNOD, NET_RAW, SETFCAP, SETPCAP, SYS_CHROOT, SYS_NICE.
+        """
+
+    def __init__(
+        self,
+        *,
+        read_only_root: _builtins.bool = ...,
+        no_capabilities: _builtins.bool = ...,
+        extra_capabilities: _abc.Iterable[_builtins.str] | None = ...,
+        init: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra_capabilities", b"extra_capabilities", "init", b"init", "no_capabilities", b"no_capabilities", "read_only_root", b"read_only_root"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Isolation: _TypeAlias = Isolation  # noqa: Y015

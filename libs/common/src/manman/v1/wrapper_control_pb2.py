@@ -29,7 +29,7 @@ from manman.v1 import sessions_pb2 as manman_dot_v1_dot_sessions__pb2
 from manman.v1 import values_pb2 as manman_dot_v1_dot_values__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmanman/v1/wrapper_control.proto\x12\tmanman.v1\x1a\x1cmanman/v1/game_configs.proto\x1a\x1bmanman/v1/permissions.proto\x1a#manman/v1/server_game_configs.proto\x1a\x18manman/v1/sessions.proto\x1a\x16manman/v1/values.proto\"\xce\x01\n\x0cStartRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x0e\n\x06sgc_id\x18\x02 \x01(\x03\x12*\n\x0bgame_config\x18\x03 \x01(\x0b\x32\x15.manman.v1.GameConfig\x12\x37\n\x12server_game_config\x18\x04 \x01(\x0b\x32\x1b.manman.v1.ServerGameConfig\x12\x12\n\nparameters\x18\x05 \x01(\t\x12!\n\x04plan\x18\x65 \x01(\x0b\x32\x13.manman.v1.GamePlan\"\xe5\x03\n\x08GamePlan\x12\x16\n\x0e\x63ontainer_name\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\t\x12\x12\n\nentrypoint\x18\x03 \x03(\t\x12\x0f\n\x07\x63ommand\x18\x04 \x03(\t\x12)\n\x03\x65nv\x18\x05 \x03(\x0b\x32\x1c.manman.v1.GamePlan.EnvEntry\x12/\n\x06labels\x18\x06 \x03(\x0b\x32\x1f.manman.v1.GamePlan.LabelsEntry\x12%\n\x05ports\x18\x07 \x03(\x0b\x32\x16.manman.v1.PortBinding\x12 \n\x06mounts\x18\x08 \x03(\x0b\x32\x10.manman.v1.Mount\x12\x0f\n\x07network\x18\t \x01(\t\x12\x14\n\x0cmemory_bytes\x18\n \x01(\x03\x12\x11\n\tnano_cpus\x18\x0b \x01(\x03\x12\x12\n\npids_limit\x18\x0c \x01(\x03\x12\x13\n\x0bstop_signal\x18\r \x01(\t\x12\x0b\n\x03tty\x18\x0e \x01(\x08\x12\x0c\n\x04user\x18\x0f \x01(\t\x12\x0f\n\x07\x61liases\x18\x10 \x03(\t\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"H\n\x05Mount\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x11\n\tread_only\x18\x03 \x01(\x08\x12\x0c\n\x04type\x18\x04 \x01(\t\"M\n\rStartResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\x03 \x01(\t\"r\n\x0bStopRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\x15\n\rgrace_seconds\x18\x65 \x01(\x05\x12\x14\n\x0cstop_command\x18\x66 \x01(\t\x12\x13\n\x0bstop_signal\x18g \x01(\t\"I\n\x0cStopResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x11\n\texit_code\x18\x03 \x01(\x05\"&\n\x10GetStatusRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\"\xf3\x01\n\x11GetStatusResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\x02 \x01(\t\x12\x11\n\texit_code\x18\x03 \x01(\x05\x12\x12\n\nis_running\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x65 \x01(\t\x12\x0f\n\x07message\x18\x66 \x01(\t\x12\x12\n\noom_killed\x18g \x01(\x08\x12\x0e\n\x06signal\x18h \x01(\x05\x12\x12\n\nstarted_at\x18i \x01(\x03\x12\x10\n\x08\x65nded_at\x18j \x01(\x03\x12\x10\n\x08last_seq\x18k \x01(\x03\x12\x14\n\x0cimage_digest\x18l \x01(\t\"\\\n\x13StreamOutputRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x0e\n\x06stdout\x18\x02 \x01(\x08\x12\x0e\n\x06stderr\x18\x03 \x01(\x08\x12\x11\n\tsince_seq\x18\x65 \x01(\x03\"\x8e\x01\n\x14StreamOutputResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tis_stderr\x18\x02 \x01(\x08\x12\x0b\n\x03\x65of\x18\x03 \x01(\x08\x12\x0b\n\x03seq\x18\x65 \x01(\x03\x12\x11\n\ttimestamp\x18\x66 \x01(\x03\x12\x11\n\ttruncated\x18g \x01(\x08\x12\x15\n\rskipped_lines\x18h \x01(\x03\"(\n\x12WatchStatusRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\"C\n\x13WatchStatusResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.manman.v1.GetStatusResponse\"!\n\x0bKillRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\"I\n\x0cKillResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x11\n\texit_code\x18\x03 \x01(\x05\x32\x9b\x04\n\x0eWrapperControl\x12@\n\x05Start\x12\x17.manman.v1.StartRequest\x1a\x18.manman.v1.StartResponse\"\x04\xa8\xbb\x18\x04\x12=\n\x04Stop\x12\x16.manman.v1.StopRequest\x1a\x17.manman.v1.StopResponse\"\x04\xa8\xbb\x18\x04\x12L\n\tSendInput\x12\x1b.manman.v1.SendInputRequest\x1a\x1c.manman.v1.SendInputResponse\"\x04\xa8\xbb\x18\x04\x12L\n\tGetStatus\x12\x1b.manman.v1.GetStatusRequest\x1a\x1c.manman.v1.GetStatusResponse\"\x04\xa8\xbb\x18\x04\x12W\n\x0cStreamOutput\x12\x1e.manman.v1.StreamOutputRequest\x1a\x1f.manman.v1.StreamOutputResponse\"\x04\xa8\xbb\x18\x04\x30\x01\x12T\n\x0bWatchStatus\x12\x1d.manman.v1.WatchStatusRequest\x1a\x1e.manman.v1.WatchStatusResponse\"\x04\xa8\xbb\x18\x04\x30\x01\x12=\n\x04Kill\x12\x16.manman.v1.KillRequest\x1a\x17.manman.v1.KillResponse\"\x04\xa8\xbb\x18\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmanman/v1/wrapper_control.proto\x12\tmanman.v1\x1a\x1cmanman/v1/game_configs.proto\x1a\x1bmanman/v1/permissions.proto\x1a#manman/v1/server_game_configs.proto\x1a\x18manman/v1/sessions.proto\x1a\x16manman/v1/values.proto\"\xce\x01\n\x0cStartRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x0e\n\x06sgc_id\x18\x02 \x01(\x03\x12*\n\x0bgame_config\x18\x03 \x01(\x0b\x32\x15.manman.v1.GameConfig\x12\x37\n\x12server_game_config\x18\x04 \x01(\x0b\x32\x1b.manman.v1.ServerGameConfig\x12\x12\n\nparameters\x18\x05 \x01(\t\x12!\n\x04plan\x18\x65 \x01(\x0b\x32\x13.manman.v1.GamePlan\"\xfe\x04\n\x08GamePlan\x12\x16\n\x0e\x63ontainer_name\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\t\x12\x12\n\nentrypoint\x18\x03 \x03(\t\x12\x0f\n\x07\x63ommand\x18\x04 \x03(\t\x12)\n\x03\x65nv\x18\x05 \x03(\x0b\x32\x1c.manman.v1.GamePlan.EnvEntry\x12/\n\x06labels\x18\x06 \x03(\x0b\x32\x1f.manman.v1.GamePlan.LabelsEntry\x12%\n\x05ports\x18\x07 \x03(\x0b\x32\x16.manman.v1.PortBinding\x12 \n\x06mounts\x18\x08 \x03(\x0b\x32\x10.manman.v1.Mount\x12\x0f\n\x07network\x18\t \x01(\t\x12\x14\n\x0cmemory_bytes\x18\n \x01(\x03\x12\x11\n\tnano_cpus\x18\x0b \x01(\x03\x12\x12\n\npids_limit\x18\x0c \x01(\x03\x12\x13\n\x0bstop_signal\x18\r \x01(\t\x12\x0b\n\x03tty\x18\x0e \x01(\x08\x12\x0c\n\x04user\x18\x0f \x01(\t\x12\x0f\n\x07\x61liases\x18\x10 \x03(\t\x12\x14\n\x0c\x63\x61pabilities\x18x \x03(\t\x12\x16\n\x0eread_only_root\x18y \x01(\x08\x12-\n\x05tmpfs\x18z \x03(\x0b\x32\x1e.manman.v1.GamePlan.TmpfsEntry\x12\x0c\n\x04init\x18{ \x01(\x08\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a,\n\nTmpfsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"H\n\x05Mount\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\x11\n\tread_only\x18\x03 \x01(\x08\x12\x0c\n\x04type\x18\x04 \x01(\t\"M\n\rStartResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\x03 \x01(\t\"r\n\x0bStopRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\x12\x15\n\rgrace_seconds\x18\x65 \x01(\x05\x12\x14\n\x0cstop_command\x18\x66 \x01(\t\x12\x13\n\x0bstop_signal\x18g \x01(\t\"I\n\x0cStopResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x11\n\texit_code\x18\x03 \x01(\x05\"&\n\x10GetStatusRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\"\xf3\x01\n\x11GetStatusResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontainer_id\x18\x02 \x01(\t\x12\x11\n\texit_code\x18\x03 \x01(\x05\x12\x12\n\nis_running\x18\x04 \x01(\x08\x12\x0e\n\x06reason\x18\x65 \x01(\t\x12\x0f\n\x07message\x18\x66 \x01(\t\x12\x12\n\noom_killed\x18g \x01(\x08\x12\x0e\n\x06signal\x18h \x01(\x05\x12\x12\n\nstarted_at\x18i \x01(\x03\x12\x10\n\x08\x65nded_at\x18j \x01(\x03\x12\x10\n\x08last_seq\x18k \x01(\x03\x12\x14\n\x0cimage_digest\x18l \x01(\t\"\\\n\x13StreamOutputRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x0e\n\x06stdout\x18\x02 \x01(\x08\x12\x0e\n\x06stderr\x18\x03 \x01(\x08\x12\x11\n\tsince_seq\x18\x65 \x01(\x03\"\x8e\x01\n\x14StreamOutputResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tis_stderr\x18\x02 \x01(\x08\x12\x0b\n\x03\x65of\x18\x03 \x01(\x08\x12\x0b\n\x03seq\x18\x65 \x01(\x03\x12\x11\n\ttimestamp\x18\x66 \x01(\x03\x12\x11\n\ttruncated\x18g \x01(\x08\x12\x15\n\rskipped_lines\x18h \x01(\x03\"(\n\x12WatchStatusRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\"C\n\x13WatchStatusResponse\x12,\n\x06status\x18\x01 \x01(\x0b\x32\x1c.manman.v1.GetStatusResponse\"!\n\x0bKillRequest\x12\x12\n\nsession_id\x18\x01 \x01(\x03\"I\n\x0cKillResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x15\n\rerror_message\x18\x02 \x01(\t\x12\x11\n\texit_code\x18\x03 \x01(\x05\x32\x9b\x04\n\x0eWrapperControl\x12@\n\x05Start\x12\x17.manman.v1.StartRequest\x1a\x18.manman.v1.StartResponse\"\x04\xa8\xbb\x18\x04\x12=\n\x04Stop\x12\x16.manman.v1.StopRequest\x1a\x17.manman.v1.StopResponse\"\x04\xa8\xbb\x18\x04\x12L\n\tSendInput\x12\x1b.manman.v1.SendInputRequest\x1a\x1c.manman.v1.SendInputResponse\"\x04\xa8\xbb\x18\x04\x12L\n\tGetStatus\x12\x1b.manman.v1.GetStatusRequest\x1a\x1c.manman.v1.GetStatusResponse\"\x04\xa8\xbb\x18\x04\x12W\n\x0cStreamOutput\x12\x1e.manman.v1.StreamOutputRequest\x1a\x1f.manman.v1.StreamOutputResponse\"\x04\xa8\xbb\x18\x04\x30\x01\x12T\n\x0bWatchStatus\x12\x1d.manman.v1.WatchStatusRequest\x1a\x1e.manman.v1.WatchStatusResponse\"\x04\xa8\xbb\x18\x04\x30\x01\x12=\n\x04Kill\x12\x16.manman.v1.KillRequest\x1a\x17.manman.v1.KillResponse\"\x04\xa8\xbb\x18\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GAMEPLAN_ENVENTRY']._serialized_options = b'8\001'
   _globals['_GAMEPLAN_LABELSENTRY']._loaded_options = None
   _globals['_GAMEPLAN_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_GAMEPLAN_TMPFSENTRY']._loaded_options = None
+  _globals['_GAMEPLAN_TMPFSENTRY']._serialized_options = b'8\001'
   _globals['_WRAPPERCONTROL'].methods_by_name['Start']._loaded_options = None
   _globals['_WRAPPERCONTROL'].methods_by_name['Start']._serialized_options = b'\250\273\030\004'
   _globals['_WRAPPERCONTROL'].methods_by_name['Stop']._loaded_options = None
@@ -57,35 +59,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTREQUEST']._serialized_start=193
   _globals['_STARTREQUEST']._serialized_end=399
   _globals['_GAMEPLAN']._serialized_start=402
-  _globals['_GAMEPLAN']._serialized_end=887
-  _globals['_GAMEPLAN_ENVENTRY']._serialized_start=798
-  _globals['_GAMEPLAN_ENVENTRY']._serialized_end=840
-  _globals['_GAMEPLAN_LABELSENTRY']._serialized_start=842
-  _globals['_GAMEPLAN_LABELSENTRY']._serialized_end=887
-  _globals['_MOUNT']._serialized_start=889
-  _globals['_MOUNT']._serialized_end=961
-  _globals['_STARTRESPONSE']._serialized_start=963
-  _globals['_STARTRESPONSE']._serialized_end=1040
-  _globals['_STOPREQUEST']._serialized_start=1042
-  _globals['_STOPREQUEST']._serialized_end=1156
-  _globals['_STOPRESPONSE']._serialized_start=1158
-  _globals['_STOPRESPONSE']._serialized_end=1231
-  _globals['_GETSTATUSREQUEST']._serialized_start=1233
-  _globals['_GETSTATUSREQUEST']._serialized_end=1271
-  _globals['_GETSTATUSRESPONSE']._serialized_start=1274
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1517
-  _globals['_STREAMOUTPUTREQUEST']._serialized_start=1519
-  _globals['_STREAMOUTPUTREQUEST']._serialized_end=1611
-  _globals['_STREAMOUTPUTRESPONSE']._serialized_start=1614
-  _globals['_STREAMOUTPUTRESPONSE']._serialized_end=1756
-  _globals['_WATCHSTATUSREQUEST']._serialized_start=1758
-  _globals['_WATCHSTATUSREQUEST']._serialized_end=1798
-  _globals['_WATCHSTATUSRESPONSE']._serialized_start=1800
-  _globals['_WATCHSTATUSRESPONSE']._serialized_end=1867
-  _globals['_KILLREQUEST']._serialized_start=1869
-  _globals['_KILLREQUEST']._serialized_end=1902
-  _globals['_KILLRESPONSE']._serialized_start=1904
-  _globals['_KILLRESPONSE']._serialized_end=1977
-  _globals['_WRAPPERCONTROL']._serialized_start=1980
-  _globals['_WRAPPERCONTROL']._serialized_end=2519
+  _globals['_GAMEPLAN']._serialized_end=1040
+  _globals['_GAMEPLAN_ENVENTRY']._serialized_start=905
+  _globals['_GAMEPLAN_ENVENTRY']._serialized_end=947
+  _globals['_GAMEPLAN_LABELSENTRY']._serialized_start=949
+  _globals['_GAMEPLAN_LABELSENTRY']._serialized_end=994
+  _globals['_GAMEPLAN_TMPFSENTRY']._serialized_start=996
+  _globals['_GAMEPLAN_TMPFSENTRY']._serialized_end=1040
+  _globals['_MOUNT']._serialized_start=1042
+  _globals['_MOUNT']._serialized_end=1114
+  _globals['_STARTRESPONSE']._serialized_start=1116
+  _globals['_STARTRESPONSE']._serialized_end=1193
+  _globals['_STOPREQUEST']._serialized_start=1195
+  _globals['_STOPREQUEST']._serialized_end=1309
+  _globals['_STOPRESPONSE']._serialized_start=1311
+  _globals['_STOPRESPONSE']._serialized_end=1384
+  _globals['_GETSTATUSREQUEST']._serialized_start=1386
+  _globals['_GETSTATUSREQUEST']._serialized_end=1424
+  _globals['_GETSTATUSRESPONSE']._serialized_start=1427
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1670
+  _globals['_STREAMOUTPUTREQUEST']._serialized_start=1672
+  _globals['_STREAMOUTPUTREQUEST']._serialized_end=1764
+  _globals['_STREAMOUTPUTRESPONSE']._serialized_start=1767
+  _globals['_STREAMOUTPUTRESPONSE']._serialized_end=1909
+  _globals['_WATCHSTATUSREQUEST']._serialized_start=1911
+  _globals['_WATCHSTATUSREQUEST']._serialized_end=1951
+  _globals['_WATCHSTATUSRESPONSE']._serialized_start=1953
+  _globals['_WATCHSTATUSRESPONSE']._serialized_end=2020
+  _globals['_KILLREQUEST']._serialized_start=2022
+  _globals['_KILLREQUEST']._serialized_end=2055
+  _globals['_KILLRESPONSE']._serialized_start=2057
+  _globals['_KILLRESPONSE']._serialized_end=2130
+  _globals['_WRAPPERCONTROL']._serialized_start=2133
+  _globals['_WRAPPERCONTROL']._serialized_end=2672
 # @@protoc_insertion_point(module_scope)

@@ -107,6 +107,26 @@ class GamePlan(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class TmpfsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CONTAINER_NAME_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
     ENTRYPOINT_FIELD_NUMBER: _builtins.int
@@ -123,6 +143,10 @@ class GamePlan(_message.Message):
     TTY_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
+    READ_ONLY_ROOT_FIELD_NUMBER: _builtins.int
+    TMPFS_FIELD_NUMBER: _builtins.int
+    INIT_FIELD_NUMBER: _builtins.int
     container_name: _builtins.str
     image: _builtins.str
     network: _builtins.str
@@ -138,6 +162,9 @@ class GamePlan(_message.Message):
     """Whether the game gets a terminal."""
     user: _builtins.str
     """Empty keeps the image's own."""
+    read_only_root: _builtins.bool
+    init: _builtins.bool
+    """Whether a small init is the first process."""
     @_builtins.property
     def entrypoint(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Empty keeps the image's own."""
@@ -158,6 +185,14 @@ class GamePlan(_message.Message):
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the container on its network."""
 
+    @_builtins.property
+    def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The only capabilities it has, without CAP_ in front."""
+
+    @_builtins.property
+    def tmpfs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Folders in memory, by path, with their mount options."""
+
     def __init__(
         self,
         *,
@@ -177,10 +212,14 @@ class GamePlan(_message.Message):
         tty: _builtins.bool = ...,
         user: _builtins.str = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
+        capabilities: _abc.Iterable[_builtins.str] | None = ...,
+        read_only_root: _builtins.bool = ...,
+        tmpfs: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        init: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "command", b"command", "container_name", b"container_name", "entrypoint", b"entrypoint", "env", b"env", "image", b"image", "labels", b"labels", "memory_bytes", b"memory_bytes", "mounts", b"mounts", "nano_cpus", b"nano_cpus", "network", b"network", "pids_limit", b"pids_limit", "ports", b"ports", "stop_signal", b"stop_signal", "tty", b"tty", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "capabilities", b"capabilities", "command", b"command", "container_name", b"container_name", "entrypoint", b"entrypoint", "env", b"env", "image", b"image", "init", b"init", "labels", b"labels", "memory_bytes", b"memory_bytes", "mounts", b"mounts", "nano_cpus", b"nano_cpus", "network", b"network", "pids_limit", b"pids_limit", "ports", b"ports", "read_only_root", b"read_only_root", "stop_signal", b"stop_signal", "tmpfs", b"tmpfs", "tty", b"tty", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from manman.db.models import GameConfigFile
+from manman.domain.capabilities import check_extra
 from manman.domain.configs import (
     RestartPolicy,
     check_environment,
@@ -33,10 +34,20 @@ if TYPE_CHECKING:
     from manman_api.paging import Page
 
 LIMITS = ("memory_mb", "cpu_millicores", "pids_limit")
+ISOLATION: dict[str, Any] = {
+    "read_only_root": False,
+    "no_capabilities": False,
+    "extra_capabilities": [],
+    "with_init": False,
+}
+"""Its columns, as they are when a request clears it."""
 
 
 class ConfigValues(TypedDict):
-    """What a request says about a config. `resources` maps the names of `LIMITS`; None when the request has none."""
+    """What a request says about a config. `resources` and `isolation` map the names of `LIMITS` and `ISOLATION`.
+
+    They, and `restart_policy`, are None when the request has none.
+    """
 
     name: str
     image: str
@@ -52,6 +63,7 @@ class ConfigValues(TypedDict):
     stop_signal: str
     ready_pattern: str
     restart_policy: RestartPolicy | None
+    isolation: dict[str, Any] | None
 
 
 async def list_configs(*, game_id: int, page: Page, uow: Uow) -> tuple[list[GameConfig], str]:
@@ -148,6 +160,8 @@ def _check(wanted: Mapping[str, Any]) -> None:
     unusable = pattern_complaint(wanted.get("ready_pattern", ""))
     if unusable:
         problems.append(Problem("ready_pattern", unusable))
+    extra = (wanted.get("isolation") or {}).get("extra_capabilities", ())
+    problems += check_extra(extra, "isolation.extra_capabilities")
     try:
         check_declared(wanted.get("parameters", []))
     except Invalid as refused:
@@ -165,6 +179,8 @@ async def _replace_parts(tx: Transaction, row: GameConfig, wanted: dict[str, Any
 
 def _columns(wanted: Mapping[str, Any]) -> dict[str, Any]:
     columns = run_settings_columns(wanted)
+    if "isolation" in columns:
+        columns |= ISOLATION | (columns.pop("isolation") or {})
     if "args_template" in columns:
         columns["args_template"] = columns["args_template"] or None
     return columns

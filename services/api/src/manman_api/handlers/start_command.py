@@ -93,6 +93,12 @@ def build(
             cpu_millicores=deployment.cpu_millicores or config.cpu_millicores,
             pids=deployment.pids_limit or config.pids_limit,
         ),
+        isolation=commands.Isolation(
+            read_only_root=config.read_only_root,
+            no_capabilities=config.no_capabilities,
+            extra_capabilities=list(config.extra_capabilities),
+            init=config.with_init,
+        ),
         issued_at=now,
         deadline_at=session.deadline_at,
     )

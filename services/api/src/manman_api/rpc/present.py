@@ -120,6 +120,12 @@ def config(row: GameConfig) -> game_configs_pb2.GameConfig:
         stop_signal=row.stop_signal,
         ready_pattern=row.ready_pattern,
         restart_policy=_restart_policy(row),
+        isolation=values_pb2.Isolation(
+            read_only_root=row.read_only_root,
+            no_capabilities=row.no_capabilities,
+            extra_capabilities=row.extra_capabilities,
+            init=row.with_init,
+        ),
     )
 
 

@@ -120,6 +120,7 @@ def config(
         stop_signal=message.stop_signal,
         ready_pattern=message.ready_pattern,
         restart_policy=_restart_policy(message.restart_policy) if message.HasField("restart_policy") else None,
+        isolation=_isolation(message.isolation) if message.HasField("isolation") else None,
     )
 
 
@@ -148,3 +149,12 @@ def _restart_policy(message: values_pb2.RestartPolicy) -> RestartPolicy:
 
 def _limits(message: values_pb2.ResourceLimits) -> dict[str, int]:
     return {"memory_mb": message.memory_mb, "cpu_millicores": message.cpu_millicores, "pids_limit": message.pids}
+
+
+def _isolation(message: values_pb2.Isolation) -> dict[str, Any]:
+    return {
+        "read_only_root": message.read_only_root,
+        "no_capabilities": message.no_capabilities,
+        "extra_capabilities": list(message.extra_capabilities),
+        "with_init": message.init,
+    }

@@ -35,7 +35,7 @@ class Game(Timestamps, Base):
 
 
 class GameConfig(RunSettings, Timestamps, Base):
-    """One way to run a game: image, arguments, environment, files, limits and how it is stopped."""
+    """One way to run a game: image, arguments, environment, files, limits, isolation and how it is stopped."""
 
     __tablename__ = "game_configs"
     __table_args__ = (
@@ -52,6 +52,10 @@ class GameConfig(RunSettings, Timestamps, Base):
     entrypoint: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     command: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     ready_pattern: Mapped[str] = mapped_column(server_default="")
+    read_only_root: Mapped[bool] = mapped_column(server_default=text("false"))
+    no_capabilities: Mapped[bool] = mapped_column(server_default=text("false"))
+    extra_capabilities: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
+    with_init: Mapped[bool] = mapped_column(server_default=text("false"))
 
     files: Mapped[list[GameConfigFile]] = relationship(
         lazy="selectin", order_by="GameConfigFile.position", cascade="all, delete-orphan", passive_deletes=True
