@@ -78,7 +78,8 @@ async def main(settings: Settings) -> None:
 
 async def run_as(identity: Identity, settings: Settings, health: Health, channel: grpc.aio.Channel) -> None:
     """Serve as a host that knows who it is: recover, beat, obey commands, sweep; until cancelled."""
-    engine, data = DockerEngine(settings.docker_host, base_labels(identity)), _data_folder(settings)
+    labels, data = base_labels(identity), _data_folder(settings)
+    engine = DockerEngine(settings.docker_host, labels, registry_auth_file=settings.registry_auth_file)
     health.add("engine", engine.version)
     broker, commands = health.component("broker"), health.component("commands")
     async with (

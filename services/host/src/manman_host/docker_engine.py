@@ -71,11 +71,11 @@ class WrapperSpec:
 class DockerEngine:
     """One engine. Calls raise `Unavailable` while it is away and `Conflict` with its own words when it refuses."""
 
-    def __init__(self, address: str, labels: Mapping[str, str] | None = None) -> None:
+    def __init__(self, address: str, labels: Mapping[str, str] | None = None, *, registry_auth_file: str = "") -> None:
         """Remember the address; nothing is opened before the first call. `labels` say whose the helpers are."""
         self._door = DockerDoor(address)
         self._helper_labels = {**(labels or {}), "manman.type": "helper"}
-        self.images = DockerImages(self._door, self._helper_labels)
+        self.images = DockerImages(self._door, self._helper_labels, registry_auth_file)
 
     @property
     def _client(self) -> docker.DockerClient:

@@ -13,12 +13,18 @@ from docker.utils import parse_repository_tag
 
 from manman.errors import Conflict
 from manman_host.image_user import needs_lookup, owner_of
+from manman_host.pull_progress import PullProgress
+from manman_host.registry_credentials import credentials_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from manman_host.config_files import Owner
     from manman_host.docker_door import DockerDoor
+
+
+PERCENT_STEP = 5
+"""How much further a pull must be before it is told again: at most twenty reports for each."""
 
 
 class ImageUnavailableError(Exception):
@@ -28,15 +34,25 @@ class ImageUnavailableError(Exception):
 class DockerImages:
     """The images of one engine. Raises what `DockerDoor.call` raises."""
 
-    def __init__(self, door: DockerDoor, helper_labels: Mapping[str, str]) -> None:
+    def __init__(self, door: DockerDoor, helper_labels: Mapping[str, str], registry_auth_file: str = "") -> None:
         """Use that engine; containers made to look into images carry `helper_labels`."""
         self._door = door
         self._helper_labels = helper_labels
+        self._registry_auth_file = registry_auth_file
 
-    async def ensure(self, image: str, policy: str, progress: Callable[[str], None], *, timeout_s: float) -> None:
+    async def ensure(
+        self,
+        image: str,
+        policy: str,
+        *,
+        say: Callable[[str], None],
+        percent: Callable[[int], None],
+        timeout_s: float,
+    ) -> None:
         """Make sure that the image is here. `policy`: always (falling back to a local one), if-not-present, never.
 
-        `progress` is told what happens, in words for people. Raises `ImageUnavailableError`.
+        `say` is told what happens, in words for people, `percent` how far a pull is, now and then. Raises
+        `ImageUnavailableError`.
         """
         local = await self.has(image)
         if policy == "never" or (policy == "if-not-present" and local):
@@ -47,7 +63,7 @@ class DockerImages:
             return
         try:
             async with asyncio.timeout(timeout_s):
-                await self._pull(image, progress)
+                await self._pull(image, say, percent)
         except (Conflict, TimeoutError) as error:
             reason = str(error) or f"it took more than {timeout_s:g} s"
             if not local:
@@ -55,7 +71,7 @@ class DockerImages:
                     f"image {image} is not on this host and cannot be pulled ({reason}): "
                     "check its name and the registry, or load it on the host"
                 ) from error
-            progress(f"the image could not be pulled, the one on this host is used ({reason})")
+            say(f"the image could not be pulled, the one on this host is used ({reason})")
 
     async def has(self, image: str) -> bool:
         """Tell whether the image is on this host."""
@@ -65,14 +81,18 @@ class DockerImages:
             return False
         return True
 
-    async def _pull(self, image: str, progress: Callable[[str], None]) -> None:
+    async def _pull(self, image: str, say: Callable[[str], None], percent: Callable[[int], None]) -> None:
         loop = asyncio.get_running_loop()
         repository, tag = parse_repository_tag(image)
         given_up = threading.Event()
 
         def pull() -> None:
-            told = ""
-            for event in self._door.client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+            told, told_percent, progress = "", 0, PullProgress()
+            credentials = credentials_for(repository, self._registry_auth_file)
+            events = self._door.client.api.pull(
+                repository, tag=tag or "latest", stream=True, decode=True, auth_config=credentials
+            )
+            for event in events:
                 if given_up.is_set():  # hanging up ends the pull; else it holds a thread, and the end of this process
                     return
                 if "error" in event:
@@ -80,7 +100,10 @@ class DockerImages:
                 status = str(event.get("status", ""))
                 if status.startswith(("Pulling from", "Status:")) and status != told:
                     told = status
-                    loop.call_soon_threadsafe(progress, status.removeprefix("Status: "))
+                    loop.call_soon_threadsafe(say, status.removeprefix("Status: "))
+                if progress.see(event) >= told_percent + PERCENT_STEP:
+                    told_percent = progress.percent
+                    loop.call_soon_threadsafe(percent, told_percent)
 
         try:
             await self._door.call(pull)

@@ -69,7 +69,7 @@ class Parts:
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """One start. `phase(name, percent)` and `say(text)` tell people how far it is."""
+    """One start. `phase(name, percent)` and `say(text)` tell people how far it is; 0 when that cannot be told."""
 
     parts: Parts
     command: StartSession
@@ -118,7 +118,7 @@ class Preparation:
     async def start_game(self) -> str:
         """Wait for the wrapper and have it start the game; return the game's container id."""
         self._check_stop()
-        self.phase("start", 90)
+        self.phase("start", 0)
         await self._wait_for_wrapper()
         self._check_stop()
         try:
@@ -131,10 +131,10 @@ class Preparation:
 
     async def _pull(self) -> None:
         self._check_stop()
-        self.phase("pull", 10)
+        self.phase("pull", 0)
         told: asyncio.Queue[str | None] = asyncio.Queue(MAX_PROGRESS)
 
-        def progress(text: str) -> None:
+        def say(text: str) -> None:
             if told.qsize() < MAX_PROGRESS - 1:
                 told.put_nowait(text)
 
@@ -152,7 +152,11 @@ class Preparation:
                 giving_up = group.create_task(give_up())
                 group.create_task(tell())
                 await self.parts.engine.images.ensure(
-                    image, settings.image_pull_policy, progress, timeout_s=settings.image_pull_timeout_seconds
+                    image,
+                    settings.image_pull_policy,
+                    say=say,
+                    percent=lambda percent: self.phase("pull", percent),
+                    timeout_s=settings.image_pull_timeout_seconds,
                 )
                 giving_up.cancel()
                 told.put_nowait(None)
@@ -161,7 +165,7 @@ class Preparation:
 
     async def _write_files(self) -> None:
         self._check_stop()
-        self.phase("config", 40)
+        self.phase("config", 0)
         engine, base, image = self.parts.engine, self.parts.data.inner, self.command.game_config.image
         owner = await engine.images.owner(image)
         for folder in self.plan.folders:
@@ -190,7 +194,7 @@ class Preparation:
 
     async def _make_containers(self) -> None:
         self._check_stop()
-        self.phase("create", 70)
+        self.phase("create", 0)
         await self.parts.engine.ensure_network(self.plan.network, self.plan.network_labels)
         if not await self.parts.engine.images.has(self.parts.settings.wrapper_image):
             raise StartFailed(

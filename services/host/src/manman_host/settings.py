@@ -43,6 +43,10 @@ class Settings(RuntimeSettings, BusSettings, RpcClientSettings):
         default="always", description="always (falling back to a local image), if-not-present or never"
     )
     image_pull_timeout_seconds: float = Field(default=1200.0, gt=0, description="how long one pull may take")
+    registry_auth_file: str = Field(
+        default="",
+        description="credentials of registries, a file such as docker login writes; empty: ~/.docker/config.json",
+    )
     game_tty: bool = Field(default=False, description="give games a terminal; then stdout and stderr are one")
     game_pids_limit: int = Field(
         default=1024,
