@@ -53,6 +53,7 @@ class World:
     def __init__(self, amqp_url: str, docker_host: str, engine: docker.DockerClient, image: str) -> None:
         self.server_id = secrets.randbelow(1_000_000) + 1000
         self.environment = f"t{secrets.token_hex(3)}"
+        self.boot_id = uuid4()
         self.folder = Path(tempfile.mkdtemp(prefix="mmh"))
         self.engine = engine
         self.image = image

@@ -23,13 +23,14 @@ _PAUSE_S = 0.03
 class ImageRegistry(http.server.ThreadingHTTPServer):
     """Serves an image on a port of this machine while entered; slowly, so that progress can be seen.
 
-    `login` is `user:password`, empty for none. While `opened` is cleared nobody gets an answer.
+    `login` is `user:password`, empty for none; who does not know it is counted in `refusals`. While `opened` is cleared nobody gets an answer.
     """
 
     daemon_threads = True
 
     def __init__(self, login: str = "", *, layers: int = 3, layer_bytes: int = 512 * 1024) -> None:
         self.login = login
+        self.refusals = 0
         self.opened = threading.Event()
         self.opened.set()
         parts = [_layer(number, layer_bytes) for number in range(layers)]
@@ -86,6 +87,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.server.opened.wait()
         wanted = f"Basic {base64.b64encode(self.server.login.encode()).decode()}"
         if self.server.login and self.headers.get("Authorization") != wanted:
+            self.server.refusals += 1
             self._answer(401, b"{}", {"WWW-Authenticate": 'Basic realm="test"'})
         elif self.path == "/v2/":
             self._answer(200, b"{}")

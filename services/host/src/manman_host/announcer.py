@@ -1,7 +1,9 @@
 """Tells the control plane what happens here, in order, and does not forget while the broker is away.
 
 Every report gets the boot id and a rising number; one at a time is published and confirmed before the next. A report
-is *known* when the broker has confirmed it: only then may what it tells about be removed.
+is *known* when the broker has confirmed it: only then may what it tells about be removed, and the command that it
+answers be acknowledged. So a report of an end that dies with this process is made again by its next life: from the
+session's folder and containers (`recovery`), or from the command, which the broker delivers again.
 """
 
 from __future__ import annotations
@@ -48,22 +50,28 @@ class Announcer:
         self._known: dict[int, str] = {}
 
     def session(self, report: SessionReported) -> int:
-        """Queue a report and return its number. When too many wait, the oldest is dropped: heartbeats tell later."""
+        """Queue a report and return its number. When too many wait, the oldest that tells of no end is dropped."""
         self._seq += 1
         report = msgspec.structs.replace(
             report,
             event_id=uuid4(),
-            occurred_at=clock.now(),
+            occurred_at=report.occurred_at or clock.now(),
             host_boot_id=self._identity.boot_id,
             seq=self._seq,
             message=report.message[:MESSAGE_LENGTH],
         )
         if len(self._waiting) >= MAX_WAITING:
-            dropped = self._waiting.popleft()
-            log.warning("report_dropped", session_id=dropped.session_id, status=dropped.status)
+            self._drop_one()
         self._waiting.append(report)
         self._wake.set()
         return self._seq
+
+    def _drop_one(self) -> None:
+        """Make room. Of what a session is meanwhile the heartbeat tells too; of how it ended nothing else does."""
+        index = next((index for index, report in enumerate(self._waiting) if report.status not in OVER), 0)
+        dropped = self._waiting[index]
+        del self._waiting[index]
+        log.warning("report_dropped", session_id=dropped.session_id, status=dropped.status)
 
     async def confirmed(self, seq: int) -> None:
         """Return when the report with that number, and all before it, are known."""

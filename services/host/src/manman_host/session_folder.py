@@ -29,10 +29,11 @@ LONGEST_SESSION_ID = 10
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What was accepted: with this a restarted host goes on as if nothing had happened."""
+    """What was accepted, and by which server: with this a restarted host goes on as if nothing had happened."""
 
     command: StartSession
     wrapper_token: str
+    server_id: int = 0
 
 
 class LogPosition(msgspec.Struct, frozen=True):
@@ -60,15 +61,19 @@ class DataFolder:
         """Return the name of a deployment's folder below the data folder."""
         return sgc_folder_name(self._environment, sgc_id)
 
+    def sessions(self) -> dict[int, SessionFolder]:
+        """Return the folders of sessions that are there, by the sessions' ids."""
+        prefix = "-".join(filter(None, ["session", self._environment])) + "-"
+        numbers = (path.name.removeprefix(prefix) for path in self.inner.glob(f"{prefix}*"))
+        return {int(number): self.session(int(number)) for number in numbers if number.isdigit()}
+
     def forgotten(self, before: datetime) -> list[tuple[int, SessionFolder]]:
         """Return the folders of sessions that were last written to before then, with the sessions' ids."""
-        prefix = "-".join(filter(None, ["session", self._environment])) + "-"
         found = []
-        for path in self.inner.glob(f"{prefix}*"):
-            number = path.name.removeprefix(prefix)
+        for session_id, folder in self.sessions().items():
             with contextlib.suppress(FileNotFoundError):  # its session may end just now
-                if number.isdigit() and path.stat().st_mtime < before.timestamp():
-                    found.append((int(number), self.session(int(number))))
+                if folder.inner.stat().st_mtime < before.timestamp():
+                    found.append((session_id, folder))
         return found
 
     @property
@@ -102,6 +107,10 @@ class SessionFolder:
             return msgspec.json.decode((self.inner / "plan.json").read_bytes(), type=Plan)
         except (OSError, msgspec.MsgspecError):
             return None
+
+    def has_begun(self) -> bool:
+        """Tell whether the session's wrapper wrote down how its game is."""
+        return (self.inner / "state.json").exists()
 
     def save_log_position(self, position: LogPosition) -> None:
         """Store how far the lines got, if the disk lets us: the stream itself knows it too."""

@@ -324,6 +324,7 @@ class SessionRunner:
             final_status="completed" if by_itself else "",
             started_at=_moment(status.started_at),
             recovered=self._recovered and self.last_report.status == "starting",
+            occurred_at=_moment(status.ended_at),
             signal=status.signal,
             oom_killed=status.oom_killed,
             last_lines=await last_lines(self._wrapper, status.last_seq) if crashed else [],

@@ -1,8 +1,9 @@
 """Gives every command to the session it is about, and every session its own runner.
 
 One runner per session; runners of one deployment follow each other, all others run side by side. A start is
-acknowledged when a restarted host would find it again (its labels exist) or when it is over; every other command is
-acknowledged when it is handed over. A command for a session that this host knows is answered with what is known.
+acknowledged when a restarted host would find it again (its labels exist) or when it is over and the broker has the
+report; every other command when it is handed over. A command for a session that this host knows, or that has ended, is
+answered with what is known.
 """
 
 from __future__ import annotations
@@ -94,9 +95,9 @@ class Supervisor:
                 await self._start(decode(StartSession, delivery.body))
             case "stop":
                 stop = decode(StopSession, delivery.body)
-                self._stop(stop.session_id, StopWish.from_command(stop))
+                await self._stop(stop.session_id, StopWish.from_command(stop))
             case "kill":
-                self._stop(decode(KillSession, delivery.body).session_id, StopWish(kill=True))
+                await self._stop(decode(KillSession, delivery.body).session_id, StopWish(kill=True))
             case "send_input":
                 if not self._was_typed(delivery.message_id):
                     await self._send_input(decode(SendInput, delivery.body))
@@ -117,36 +118,42 @@ class Supervisor:
             await known.accepted.wait()
             return
         if (ended := self._ended.get(command.session_id)) is not None:
-            self._parts.announcer.session(ended)
+            await self._tell(ended)
             return
-        if self._is_late(command):
+        if await self._is_late(command):
             return
-        accepted = Plan(command, secrets.token_urlsafe(32))
+        accepted = Plan(command, secrets.token_urlsafe(32), self._parts.identity.server_id)
         try:
             runner = self._runner(accepted)
         except Invalid as error:
-            self._refuse(command, "invalid_command", str(error))
+            await self._refuse(command, "invalid_command", str(error))
             return
         self._launch(runner)
         await runner.accepted.wait()
 
-    def _is_late(self, command: StartSession) -> bool:
+    async def _is_late(self, command: StartSession) -> bool:
         """Refuse a command whose deadline has passed; return whether that was so."""
         if not _is_past(command.deadline_at):
             return False
-        self._refuse(command, "expired", f"the deadline {command.deadline_at} passed before the start began")
+        await self._refuse(command, "expired", f"the deadline {command.deadline_at} passed before the start began")
         return True
 
-    def _refuse(self, command: StartSession, reason: str, message: str, *, status: str = "crashed") -> SessionReported:
+    async def _refuse(
+        self, command: StartSession, reason: str, message: str, *, status: str = "crashed"
+    ) -> SessionReported:
+        """Report that a session does not start, and return when the broker has that."""
         log.warning("start_refused", session_id=command.session_id, reason=reason, message=message)
         report = SessionReported(
             session_id=command.session_id, sgc_id=command.sgc_id, status=status, reason=reason, message=message
         )
-        self._remember(report)
-        self._parts.announcer.session(report)
+        await self._tell(report)
         return report
 
-    def _stop(self, session_id: int, wish: StopWish) -> None:
+    async def _tell(self, report: SessionReported) -> None:
+        self._remember(report)
+        await self._parts.announcer.confirmed(self._parts.announcer.session(report))
+
+    async def _stop(self, session_id: int, wish: StopWish) -> None:
         runner = self._runners.get(session_id)
         if runner is not None:
             if runner.is_over:
@@ -156,8 +163,7 @@ class Supervisor:
         report = self._ended.get(session_id) or SessionReported(
             session_id=session_id, status="stopped", reason="not_found", message="this host has no such session"
         )
-        self._remember(report)
-        self._parts.announcer.session(report)
+        await self._tell(report)
 
     def _was_typed(self, message_id: str | None) -> bool:
         """Tell whether this input came before, and remember it: a broker that was lost delivers again."""
@@ -229,13 +235,13 @@ class Supervisor:
             if runner.accepted.is_set():
                 continue
             if runner.is_unwanted:
-                self._refuse(runner.command, "stopped", "stopped before the game ran", status="stopped")
+                await self._refuse(runner.command, "stopped", "stopped before the game ran", status="stopped")
                 return False
             if _is_past(runner.command.deadline_at) or time.monotonic() > patience_ends:
                 advice = "another session of this deployment still runs on the host: stop it first"
-                self._refuse(runner.command, "deployment_busy", advice)
+                await self._refuse(runner.command, "deployment_busy", advice)
                 return False
-        if not runner.accepted.is_set() and self._is_late(runner.command):
+        if not runner.accepted.is_set() and await self._is_late(runner.command):
             turn.release()
             return False
         return True
@@ -249,7 +255,7 @@ class Supervisor:
             if runner.accepted.is_set():
                 return False
             text = f"the host failed to start this session: {error!r}"
-            runner.last_report = self._refuse(runner.command, "host_error", text)
+            runner.last_report = await self._refuse(runner.command, "host_error", text)
         return True
 
     def _stop_others(self, runner: SessionRunner) -> None:
