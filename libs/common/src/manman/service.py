@@ -34,15 +34,22 @@ SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 def read_settings(settings: type[SettingsT]) -> SettingsT:
     """Read `settings` from the environment, or print one line per bad variable and exit with status 2."""
+    read = settings_or_problems(settings)
+    if not isinstance(read, list):
+        return read
+    sys.stderr.write("this service cannot start, its settings are wrong:\n")
+    sys.stderr.writelines(f"  {line}\n" for line in read)
+    sys.exit(EXIT_BAD_SETTINGS)
+
+
+def settings_or_problems(settings: type[SettingsT]) -> SettingsT | list[str]:
+    """Read `settings` from the environment; return them, or one line per bad variable."""
     try:
         return settings()
     except ValidationError as error:
-        lines = explain(error, settings)
+        return explain(error, settings)
     except SettingsError as error:
-        lines = [str(error)]
-    sys.stderr.write("this service cannot start, its settings are wrong:\n")
-    sys.stderr.writelines(f"  {line}\n" for line in lines)
-    sys.exit(EXIT_BAD_SETTINGS)
+        return [str(error)]
 
 
 def run(main: Coroutine[object, object, object], *, shutdown_timeout_s: float = SHUTDOWN_TIMEOUT_S) -> NoReturn:

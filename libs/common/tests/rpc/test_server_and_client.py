@@ -12,7 +12,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from manman import errors
+from manman import clock, errors
 from manman.rpc import access, client
 from manman.rpc.chain import Chain, current_caller, current_request_id
 from manman.rpc.errors import RemoteFailure
@@ -128,6 +128,25 @@ async def test_each_error_of_the_family_arrives_as_itself(error: errors.ManManEr
             await get_server(part)
         assert vars(caught.value) == vars(error)
         assert str(caught.value) == str(error)
+
+
+@pytest.mark.parametrize("error", [None, errors.NotFound("server", "7"), errors.Unauthenticated("who are you")])
+async def test_a_probe_tells_the_servers_time_whatever_the_call_comes_to(error: errors.ManManError | None) -> None:
+    async with running() as part:
+        part.api.raises = error
+        before = clock.now()
+        probed = await client.probe(part.stub.GetServer, servers_pb2.GetServerRequest(server_id=1), timeout_s=5)
+        assert probed.server_time is not None
+        assert before <= probed.server_time <= clock.now()
+        assert type(probed.error) is type(error)
+
+
+async def test_a_probe_of_nobody_says_unavailable() -> None:
+    async with client.channel("127.0.0.1:1") as channel:
+        stub = api_pb2_grpc.ManManAPIStub(channel)
+        probed = await client.probe(stub.GetServer, servers_pb2.GetServerRequest(server_id=1), timeout_s=5)
+    assert isinstance(probed.error, errors.Unavailable)
+    assert probed.server_time is None
 
 
 async def test_a_bug_tells_its_request_id_and_nothing_from_the_inside() -> None:

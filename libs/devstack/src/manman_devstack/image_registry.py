@@ -23,7 +23,8 @@ _PAUSE_S = 0.03
 class ImageRegistry(http.server.ThreadingHTTPServer):
     """Serves an image on a port of this machine while entered; slowly, so that progress can be seen.
 
-    `login` is `user:password`, empty for none; who does not know it is counted in `refusals`. While `opened` is cleared nobody gets an answer.
+    `login` is `user:password`, empty for none; `refusals` counts who did not know it. While `opened` is cleared nobody
+    gets an answer.
     """
 
     daemon_threads = True

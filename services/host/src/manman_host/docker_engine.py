@@ -46,6 +46,15 @@ class Found:
 
 
 @dataclasses.dataclass(frozen=True)
+class EngineFacts:
+    """What an engine says of itself; `bridge` is the name of its own network device, empty when it has none."""
+
+    version: str
+    live_restore: bool
+    bridge: str
+
+
+@dataclasses.dataclass(frozen=True)
 class FoundNetwork:
     """A network of ours; `in_use` when a container is on it."""
 
@@ -84,6 +93,45 @@ class DockerEngine:
     async def version(self) -> str:
         """Return the engine's version; this is also the question whether it answers."""
         return str(await self._door.call(lambda: self._client.version()["Version"]))
+
+    async def facts(self) -> EngineFacts:
+        """Return the engine's version, whether containers outlive its restart, and the name of its bridge."""
+
+        def look() -> EngineFacts:
+            info = self._client.info()
+            bridges = self._client.networks.list(names=["^bridge$"])
+            options = bridges[0].attrs.get("Options") or {} if bridges else {}
+            return EngineFacts(
+                version=str(info["ServerVersion"]),
+                live_restore=bool(info.get("LiveRestoreEnabled")),
+                bridge=str(options.get("com.docker.network.bridge.name", "")),
+            )
+
+        return await self._door.call(look)
+
+    async def sees_file(self, image: str, folder: str, name: str) -> bool:
+        """Tell whether the engine, when it mounts `folder`, finds a file of that name in it."""
+
+        def look() -> bool:
+            helper = self._client.containers.create(
+                image, command=["-"], labels=self._helper_labels, mounts=[Mount("/folder", folder, type="bind")]
+            )
+            try:
+                helper.get_archive(f"/folder/{name}")
+            except NotFound:
+                return False
+            finally:
+                helper.remove(force=True, v=True)
+            return True
+
+        return await self._door.call(look)
+
+    async def published_ports(self, labels: Mapping[str, str]) -> frozenset[tuple[int, str]]:
+        """Return the ports of this machine that containers with these labels have, with TCP or UDP."""
+        filters = {"label": [f"{key}={value}" for key, value in labels.items()]}
+        listed = await self._door.call(lambda: self._client.api.containers(filters=filters))
+        found = [port for entry in listed for port in entry.get("Ports") or () if "PublicPort" in port]
+        return frozenset((int(port["PublicPort"]), str(port["Type"]).upper()) for port in found)
 
     async def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
         """Make the session's network."""

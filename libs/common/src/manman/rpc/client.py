@@ -11,8 +11,9 @@ Nothing is retried here: only the caller knows whether that is safe.
 from __future__ import annotations
 
 import contextlib
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import grpc
 
@@ -20,7 +21,7 @@ from manman.errors import Invalid, Problem
 from manman.rpc.access import AUTHORIZATION_KEY
 from manman.rpc.chain import REQUEST_ID_KEY, current_request_id
 from manman.rpc.errors import from_rpc_error
-from manman.rpc.server import MAX_MESSAGE_BYTES
+from manman.rpc.server import MAX_MESSAGE_BYTES, SERVER_TIME_KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -105,6 +106,32 @@ async def call(
         return await method(request, timeout=timeout_s, metadata=_metadata(token), wait_for_ready=wait_for_ready)
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error
+
+
+class Probed(NamedTuple):
+    """What a call told about the other side: the error it ended with, and the time there (None: it did not say)."""
+
+    error: Exception | None
+    server_time: datetime | None
+
+
+async def probe(
+    method: grpc.aio.UnaryUnaryMultiCallable[RequestT, ResponseT],
+    request: RequestT,
+    *,
+    timeout_s: float,
+    token: str = "",
+) -> Probed:
+    """Make one call for what it tells about the other side; its answer is dropped and nothing is raised."""
+    made = method(request, timeout=timeout_s, metadata=_metadata(token))
+    error: Exception | None = None
+    try:
+        await made
+        trailing = await made.trailing_metadata()
+    except grpc.aio.AioRpcError as failure:
+        error, trailing = from_rpc_error(failure), failure.trailing_metadata()
+    said = dict(trailing or ()).get(SERVER_TIME_KEY)
+    return Probed(error, datetime.fromisoformat(said) if isinstance(said, str) else None)
 
 
 async def stream(

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from manman import clock
 from manman.errors import Invalid, Problem
 from manman.rpc.chain import REQUEST_ID_KEY, Chain, request_id_of
 from manman.rpc.errors import CallFailed, to_failure, to_grpc_status
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from manman.health import Component
     from manman.rpc.services import Service
 
+SERVER_TIME_KEY = "x-server-time"
+"""Metadata behind every answer: the time it was given, RFC 3339."""
 MAX_MESSAGE_BYTES = 10 * 1024 * 1024
 MAX_CONCURRENT_CALLS = 2000
 """More are refused with RESOURCE_EXHAUSTED at once. Streams count."""
@@ -153,7 +156,7 @@ def _handler(service: Service, method: MethodDescriptor, chain: Chain) -> grpc.R
 
     async def call(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message | None:
         metadata = _metadata(context)
-        context.set_trailing_metadata(((REQUEST_ID_KEY, metadata[REQUEST_ID_KEY]),))
+        context.set_trailing_metadata(((REQUEST_ID_KEY, metadata[REQUEST_ID_KEY]), _server_time()))
         try:
             request = _parse(data, request_type, metadata[REQUEST_ID_KEY])
             result: Message = await chain.call(method, request, metadata, answer, timeout_s=_time_remaining(context))
@@ -193,7 +196,12 @@ def _parse(data: bytes, request_type: type[Message], request_id: str) -> Message
 
 async def _end(context: grpc.aio.ServicerContext[Any, Any], failure: CallFailed) -> None:
     code, trailing = to_grpc_status(failure.status)
-    await context.abort(code, failure.status.message, trailing)
+    await context.abort(code, failure.status.message, (*trailing, _server_time()))
+
+
+def _server_time() -> tuple[str, str]:
+    """Return what an answer says about our clock, for whoever wants to compare his with it."""
+    return SERVER_TIME_KEY, clock.now().isoformat()
 
 
 def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
