@@ -23,6 +23,11 @@ SESSIONS: dict[str, list[Row]] = {
         works("known", {"session_id": "<session>"}, session={"status": "running", "server_id": "<server>"}),
         refuses(NotFound, f"session {ABSENT}", session_id=NOBODY),
     ],
+    "GetSessionCrashRecord": [
+        works("crashed", {"session_id": "<ended>"}, record={"session_id": "<ended>"}),
+        refuses(NotFound, "crash of session", session_id="<session>"),
+        refuses(NotFound, f"session {ABSENT}", session_id=NOBODY),
+    ],
     "StartSession": [
         works(
             "new",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from manman.messages.body import Body
+    from manman_devstack.private_engine import PrivateEngine
     from manman_devstack.rabbitmq import PrivateRabbitmq
 
 PROCESS = Path(__file__).with_name("host_process.py")
@@ -250,6 +251,30 @@ async def host_here(world: World) -> AsyncIterator[HostHere]:
 @pytest.fixture
 async def host(world: World) -> AsyncIterator[HostProcess]:
     process = HostProcess(world)
+    await process.start()
+    yield process
+    await process.end()
+
+
+@pytest.fixture
+async def engine_world(
+    private_docker: PrivateEngine, docker_host: str, amqp_url: str, game_image: str
+) -> AsyncIterator[World]:
+    """Make a world whose engine is this test's alone, to be stopped."""
+    await asyncio.to_thread(images.copy, docker_host, private_docker.address, [images.WRAPPER, game_image])
+    client = docker.DockerClient(base_url=private_docker.address)
+    world = World(amqp_url, private_docker.address, client, game_image)
+    try:
+        async with world.listening():
+            yield world
+    finally:
+        world.remove_everything()
+        client.close()
+
+
+@pytest.fixture
+async def engine_host(engine_world: World) -> AsyncIterator[HostProcess]:
+    process = HostProcess(engine_world)
     await process.start()
     yield process
     await process.end()

@@ -119,7 +119,7 @@ def clean() -> int:
     home = main_home()
     engine = docker_engine.first_reachable(home)
     down()
-    if engine is not None and docker_engine.answers(engine):
+    if engine is not None and private_engine.answers(engine):
         docker_engine.remove_labelled(engine, _labels(), volumes=True)
     if parts.tests_run():
         print("tests are running: their folders stay")

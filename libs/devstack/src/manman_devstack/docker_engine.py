@@ -4,18 +4,15 @@ import contextlib
 import fcntl
 import os
 import signal
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import docker
 
 from manman_devstack import daemons, private_engine
 from manman_devstack.home import Home, main_home
-
-_PING = b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n"
+from manman_devstack.private_engine import answers
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,7 @@ def ensure(home: Home | None = None) -> Engine:
 
 def start_private(home: Home) -> None:
     """Start the private engine of that home and return when it answers."""
-    engine = private_engine.prepare(home)
-    engine.daemon.start()
-    engine.daemon.wait_ready(lambda: answers(engine.address), 60.0)
+    private_engine.prepare(home).start()
 
 
 def end_private(home: Home) -> None:
@@ -81,19 +76,6 @@ def candidates(home: Home) -> list[str]:
         return [given]
     rootless = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")) / "docker.sock"
     return ["unix:///var/run/docker.sock", f"unix://{rootless}", private_engine.address(home)]
-
-
-def answers(address: str) -> bool:
-    """Return whether a Docker engine at this address answers a ping within two seconds."""
-    parts = urlsplit(address)
-    try:
-        with socket.socket(socket.AF_UNIX if parts.scheme == "unix" else socket.AF_INET) as connection:
-            connection.settimeout(2.0)
-            connection.connect(parts.path if parts.scheme == "unix" else (parts.hostname, parts.port or 2375))
-            connection.sendall(_PING)
-            return b" 200 " in connection.recv(64)
-    except OSError:
-        return False
 
 
 def remove_labelled(address: str, labels: Iterable[str], *, volumes: bool = False) -> None:

@@ -2,7 +2,8 @@
 
 Where the environment names a server (PG_DATABASE_URL, RABBITMQ_URL, S3_ENDPOINT, DOCKER_HOST), that one is used; else
 a private instance is started once per run and ended with it. Databases, virtual hosts and buckets are made fresh for
-each test. Tests that stop or kill a server ask for `private_postgres` or `private_rabbitmq`, which nobody else uses.
+each test. Tests that stop or kill a server ask for `private_postgres`, `private_rabbitmq` or `private_docker`, which
+nobody else uses.
 """
 
 import secrets
@@ -10,11 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from manman_devstack import databases, parts, postgres, rabbitmq, vhosts
+from manman_devstack import databases, docker_engine, parts, postgres, private_engine, rabbitmq, vhosts
 from manman_devstack import object_store as object_stores
 from manman_devstack.home import Home
 from manman_devstack.object_store import ObjectStore
 from manman_devstack.postgres import PrivatePostgres
+from manman_devstack.private_engine import PrivateEngine
 from manman_devstack.rabbitmq import PrivateRabbitmq
 from manman_devstack.stack import Infrastructure
 
@@ -102,6 +104,15 @@ def private_rabbitmq(devstack_home: Home) -> Iterator[PrivateRabbitmq]:
     yield broker
     broker.kill()
     broker.mapper.kill()
+
+
+@pytest.fixture
+def private_docker(devstack_home: Home, request: pytest.FixtureRequest) -> Iterator[PrivateEngine]:
+    """Give a Docker engine that is this test's alone, to stop and kill; its parameter: whether with live restore."""
+    engine = private_engine.prepare(devstack_home, live_restore=getattr(request, "param", True))
+    engine.start()
+    yield engine
+    docker_engine.end_private(devstack_home)
 
 
 @pytest.fixture

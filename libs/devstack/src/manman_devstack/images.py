@@ -7,7 +7,7 @@ Building uses the engine's classic builder through the Docker SDK: no client pro
 import fcntl
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import docker
@@ -65,6 +65,14 @@ def ensure_image(address: str, folder: Path, tag: str) -> str:
             print(f"building {tag} (10 to 40 s)", flush=True)
             _build(client, folder, tag, wanted, {})
     return tag
+
+
+def copy(source: str, target: str, names: Sequence[str]) -> None:
+    """Have the images of the engine at `source` at that of `target` too."""
+    with closing(connect(source)) as given, closing(connect(target)) as taker:
+        for name in names:
+            if not debian_base.image_exists(taker, name):
+                taker.images.load(b"".join(given.images.get(name).save(named=True)))
 
 
 def game_names() -> list[str]:

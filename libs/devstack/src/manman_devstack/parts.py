@@ -146,6 +146,7 @@ def end_run(home: Home) -> None:
     """End every process of this home and remove it."""
     if not home.path.exists():
         return
+    docker_engine.end_private(home)
     for name in daemons.names_of_processes(home):
         daemons.end_process(home, name, signal.SIGKILL, 10.0)
     _remove_containers(home)

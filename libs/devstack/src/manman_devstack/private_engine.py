@@ -1,6 +1,8 @@
 """A private Docker engine: own socket, data, bridge and address pools, beside any engine that already runs.
 
-Containers outlive a restart of it (live restore). Two things would harm another engine on the machine, and never
+Containers outlive a restart of it (live restore), unless it is told otherwise.
+
+Two things would harm another engine on the machine, and never
 happen here: a second engine with `--bridge none` deletes the first one's bridge, and a second one with iptables on
 flushes the first one's chains. So beside another engine ours leaves iptables alone, and the few rules it needs are
 made, and removed, here.
@@ -12,10 +14,12 @@ import ipaddress
 import os
 import platform
 import shutil
+import socket as sockets
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -24,6 +28,8 @@ from manman_devstack.daemons import Daemon
 from manman_devstack.home import Home, started_at
 
 NAME = "docker"
+
+_PING = b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n"
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Unix socket paths end at 108 bytes, and the engine appends to ours.
@@ -57,14 +63,42 @@ class PrivateEngine:
     daemon: Daemon
     address: str
 
+    def start(self) -> None:
+        """Start it and return when it answers; one that was killed left things that would keep it from starting."""
+        if self.daemon.pid is None:
+            _pid_file(self.daemon.home).unlink(missing_ok=True)
+            _forget_dead_containerd(_short_folder(self.daemon.home))
+        self.daemon.start()
+        self.daemon.wait_ready(self.answers, 60.0)
+
+    def answers(self) -> bool:
+        """Return whether it answers a ping within two seconds."""
+        return answers(self.address)
+
+
+def answers(address: str) -> bool:
+    """Return whether a Docker engine at this address answers a ping within two seconds."""
+    parts = urlsplit(address)
+    try:
+        with sockets.socket(sockets.AF_UNIX if parts.scheme == "unix" else sockets.AF_INET) as connection:
+            connection.settimeout(2.0)
+            connection.connect(parts.path if parts.scheme == "unix" else (parts.hostname, parts.port or 2375))
+            connection.sendall(_PING)
+            return b" 200 " in connection.recv(64)
+    except OSError:
+        return False
+
 
 def address(home: Home) -> str:
     """Return where the private engine of that home listens."""
     return f"unix://{_short_folder(home) / 'docker.sock'}"
 
 
-def prepare(home: Home) -> PrivateEngine:
-    """Install what is missing, make the bridge and the rules; the engine itself is not started."""
+def prepare(home: Home, *, live_restore: bool = True) -> PrivateEngine:
+    """Install what is missing, make the bridge and the rules; the engine itself is not started.
+
+    Without `live_restore` its containers end with it.
+    """
     if platform.system() != "Linux" or os.geteuid() != 0:
         raise NoEngineError("no Docker engine answers: start Docker, or set DOCKER_HOST")
     apt.install_missing(
@@ -79,27 +113,35 @@ def prepare(home: Home) -> PrivateEngine:
     _make_bridge(network)
     rules = firewall.ways_out([network.bridge_network, network.pool]) if beside_another else []
     firewall.add(rules)
-    _forget_dead_containerd(_short_folder(home))
     _note_traces(home, network, rules, "" if beside_another else firewall.forward_policy())
     folder = _short_folder(home)
     command = engine_command(
         socket=folder / "docker.sock",
         data=home.data(NAME),
         runtime=folder / "docker-exec",
-        pid_file=home.run / "docker-engine.pid",
+        pid_file=_pid_file(home),
         network=network,
         beside_another=beside_another,
+        live_restore=live_restore,
     )
     path = f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}"
     return PrivateEngine(Daemon(name=NAME, home=home, command=command, environment={"PATH": path}), address(home))
 
 
 def engine_command(
-    *, socket: Path, data: Path, runtime: Path, pid_file: Path, network: Network, beside_another: bool
+    *,
+    socket: Path,
+    data: Path,
+    runtime: Path,
+    pid_file: Path,
+    network: Network,
+    beside_another: bool,
+    live_restore: bool = True,
 ) -> list[str]:
     """Return the command line of the engine; without touching iptables when another engine runs."""
     command = ["dockerd", "-H", f"unix://{socket}", "--data-root", str(data), "--exec-root", str(runtime)]
-    command += ["--pidfile", str(pid_file), "--bridge", network.bridge, "--mtu", str(_MTU), "--live-restore"]
+    command += ["--pidfile", str(pid_file), "--bridge", network.bridge, "--mtu", str(_MTU)]
+    command += ["--live-restore"] if live_restore else []
     command += ["--default-address-pool", f"base={network.pool},size=26"]
     if beside_another:
         command += ["--iptables=false", "--ip6tables=false", "--ip-masq=false"]
@@ -236,6 +278,10 @@ def _environment() -> dict[str, str]:
 
 def _installed(program: str) -> bool:
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}") is not None
+
+
+def _pid_file(home: Home) -> Path:
+    return home.run / "docker-engine.pid"
 
 
 def _short_folder(home: Home) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -95,6 +96,7 @@ class DockerHttp:
     def __init__(self, socket_path: str) -> None:
         """Remember where the engine is; nothing is opened yet."""
         self._socket_path = socket_path
+        self._unreached_since: float | None = None
 
     async def call(
         self,
@@ -142,11 +144,26 @@ class DockerHttp:
             raise
         return Stdin(reader, writer)
 
+    async def out_of_reach(self, patience_s: float) -> None:
+        """Return when nothing could be connected to the engine for that long."""
+        while True:
+            await asyncio.sleep(min(1.0, patience_s))
+            since = self._unreached_since
+            if since is not None and time.monotonic() - since >= patience_s:
+                try:
+                    _, writer = await self._connect()  # nobody may have tried for a while
+                except EngineAwayError:
+                    return
+                writer.close()
+
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                return await asyncio.open_unix_connection(self._socket_path, limit=MAX_HEAD_BYTES)
+                pair = await asyncio.open_unix_connection(self._socket_path, limit=MAX_HEAD_BYTES)
+                self._unreached_since = None
+                return pair
         except (OSError, TimeoutError) as error:
+            self._unreached_since = self._unreached_since or time.monotonic()
             raise EngineAwayError(f"no engine at {self._socket_path}: {error!r}") from error
 
 
