@@ -79,13 +79,16 @@ class World:
         queue = topology.Queue(name="listener", keys=("status.session.#", "health.#"))
         async with connect(self.bus, "test") as self.connection, Publisher(self.connection) as self._publisher:
             await topology.declare_queue(self.connection, queue)
-            await topology.declare_host_command_queue(self.connection, self.server_id)
+            await self.declare_commands()
             async with asyncio.TaskGroup() as group:
                 hearing = group.create_task(consume(self.connection, queue, self._hear))
                 try:
                     yield
                 finally:
                     hearing.cancel()
+
+    async def declare_commands(self) -> None:
+        await topology.declare_host_command_queue(self.connection, self.server_id)
 
     async def _hear(self, delivery: Delivery) -> None:
         if delivery.routing_key.startswith("health."):

@@ -11,7 +11,7 @@ import pytest
 from manman.errors import Conflict
 from manman_wrapper.container import wait_for_exit
 from manman_wrapper.docker_game import DockerGame
-from manman_wrapper.docker_http import DockerHttp, Stdin
+from manman_wrapper.docker_http import DockerHttp, EngineAwayError, Stdin
 from manman_wrapper.state import StateFile
 
 if TYPE_CHECKING:
@@ -201,3 +201,18 @@ async def test_input_does_not_pile_up_for_a_game_that_does_not_read(folder: Path
         stdin.close()
         for other in held:
             other.close()
+
+
+async def test_an_engine_is_out_of_reach_only_when_nothing_connected_for_that_long(
+    folder: Path, socket_path: str
+) -> None:
+    away = DockerHttp(str(folder / "none.sock"))
+    with pytest.raises(EngineAwayError):
+        await away.call("GET", "/_ping")
+    await asyncio.wait_for(away.out_of_reach(0.2), 5)
+    back = DockerHttp(str(folder / "engine.sock"))
+    with pytest.raises(EngineAwayError):
+        await back.call("GET", "/_ping")
+    (folder / "engine.sock").symlink_to(socket_path)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(back.out_of_reach(0.2), 1)
