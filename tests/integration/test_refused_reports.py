@@ -1,26 +1,47 @@
 """What a host must not say: it ends in the dead letters with a reason, changes nothing and holds up nobody."""
 
+import base64
 import json
 import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 import pytest
 
+from manman_devstack.control import Json
 from manman_devstack.eventually import eventually
-from manman_devstack.onlooker import Onlooker, Seen
+from manman_devstack.onlooker import Onlooker
 from manman_devstack.platform import Platform
 from manman_devstack.scripted_host import ScriptedHost
 from manman_devstack.stage import Database, Stage, Subscriber
 
-DEAD_LETTERS = "processor-events-dlq"
+
+@dataclass(frozen=True)
+class Clerk:
+    """Looks dead letters up through the API, as an operator does."""
+
+    http: httpx2.AsyncClient
+
+    async def letter(self, message_id: str) -> Json:
+        """Return the dead letter with that id; AssertionError if it is not there yet."""
+        listed = (await self.http.get("/v1/dead-letters", params={"queue": "processor-events"})).json()
+        found = [one for one in listed["dead_letters"] if one["message_id"] == message_id]
+        assert found, f"{message_id} is not among the dead letters yet"
+        answer: Json = (await self.http.get(f"/v1/dead-letters/{found[0]['dead_letter_id']}")).json()
+        return {**answer["dead_letter"], "body": answer["body"], "body_encoding": answer["body_encoding"]}
+
+    async def post(self, verb: str, **fields: object) -> Json:
+        """Replay or purge."""
+        answer: Json = (await self.http.post(f"/v1/dead-letters:{verb}", json=fields)).raise_for_status().json()
+        return answer
 
 
-async def dead_letter(onlooker: Onlooker, message_id: str) -> Seen:
-    """Find the dead letter with that id; nobody puts the others back, so each test looks for its own only."""
-    found = [seen for seen in await onlooker.take_all(DEAD_LETTERS) if seen.message_id == message_id]
-    assert found, f"{message_id} is not in the dead letters yet"
-    return found[0]
+@pytest.fixture
+async def clerk(platform: Platform) -> AsyncIterator[Clerk]:
+    async with httpx2.AsyncClient(base_url=platform.rest, trust_env=False) as http:
+        yield Clerk(http)
 
 
 async def queue_moves(host: ScriptedHost, pending: int, database: Database) -> None:
@@ -46,7 +67,7 @@ async def test_an_impossible_transition_is_dead_lettered_and_the_row_stays(
     pending: int,
     stage: Stage,
     database: Database,
-    onlooker: Onlooker,
+    clerk: Clerk,
     before: list[str],
     report: str,
 ) -> None:
@@ -57,11 +78,11 @@ async def test_an_impossible_transition_is_dead_lettered_and_the_row_stays(
     row = await database.session(pending)
 
     message_id = await host.report(pending, report)
-    dead = await eventually(lambda: dead_letter(onlooker, message_id))
-    assert dead.headers["x-manman-reason"] in {"Conflict", "Invalid"}
-    assert dead.headers["x-manman-error"]
-    assert dead.headers["x-manman-routing-key"] == f"status.session.{pending}"
-    assert json.loads(dead.body)["status"] == report
+    dead = await eventually(lambda: clerk.letter(message_id))
+    assert dead["reason"] in {"Conflict", "Invalid"}
+    assert dead["error"]
+    assert dead["routing_key"] == f"status.session.{pending}"
+    assert json.loads(dead["body"])["status"] == report
     assert await database.session(pending) == row
 
     await host.beat()
@@ -124,33 +145,34 @@ async def test_a_host_that_goes_on_running_what_has_ended_is_told_to_stop_it(
     ],
 )
 async def test_a_message_that_cannot_be_right_is_dead_lettered_with_its_reason_and_the_queue_moves_on(
-    *, host: ScriptedHost, pending: int, database: Database, onlooker: Onlooker, key: str, body: bytes, reason: str
+    *, host: ScriptedHost, pending: int, database: Database, clerk: Clerk, key: str, body: bytes, reason: str
 ) -> None:
     message_id = await host.say(key, body, str(uuid.uuid4()))
-    dead = await eventually(lambda: dead_letter(onlooker, message_id))
-    assert dead.headers["x-manman-reason"] == reason
-    assert dead.body == body
+    dead = await eventually(lambda: clerk.letter(message_id))
+    assert dead["reason"] == reason
+    shown = base64.b64decode(dead["body"]) if dead["body_encoding"] == "base64" else dead["body"].encode()
+    assert shown == body
     await queue_moves(host, pending, database)
 
 
-async def test_a_status_of_a_host_that_nobody_knows_is_refused(host: ScriptedHost, onlooker: Onlooker) -> None:
+async def test_a_status_of_a_host_that_nobody_knows_is_refused(host: ScriptedHost, clerk: Clerk) -> None:
     message_id = await host.report_self("sleepy")
-    dead = await eventually(lambda: dead_letter(onlooker, message_id))
-    assert dead.headers["x-manman-reason"] in {"Conflict", "Invalid"}
+    dead = await eventually(lambda: clerk.letter(message_id))
+    assert dead["reason"] in {"Conflict", "Invalid"}
 
 
 async def test_a_bad_message_between_good_ones_harms_neither(
-    host: ScriptedHost, pending: int, database: Database, onlooker: Onlooker
+    host: ScriptedHost, pending: int, database: Database, clerk: Clerk
 ) -> None:
     await host.report(pending, "starting")
     bad = await host.say(f"status.session.{pending}", b"{")
     await host.report(pending, "running")
     await eventually(lambda: database.status_is(pending, "running"))
-    await eventually(lambda: dead_letter(onlooker, bad))
+    await eventually(lambda: clerk.letter(bad))
 
 
 async def test_dead_letters_are_counted_where_an_operator_looks(
-    host: ScriptedHost, platform: Platform, onlooker: Onlooker
+    host: ScriptedHost, platform: Platform, clerk: Clerk
 ) -> None:
     async with httpx2.AsyncClient(base_url=platform.probes("processor"), trust_env=False) as http:
 
@@ -161,5 +183,37 @@ async def test_dead_letters_are_counted_where_an_operator_looks(
 
         before = await count()
         message_id = await host.say("status.session.1", b"{")
-        await eventually(lambda: dead_letter(onlooker, message_id))
+        await eventually(lambda: clerk.letter(message_id))
         assert await count() == before + 1
+
+
+async def test_a_report_that_came_before_its_session_is_replayed_once_the_session_is_there(
+    host: ScriptedHost, pending: int, stage: Stage, database: Database, clerk: Clerk
+) -> None:
+    early = await host.report(pending + 1, "running")
+    letter = await eventually(lambda: clerk.letter(early))
+    assert (letter["reason"], letter["replayed_at"]) == ("NotFound", "0")
+    assert await stage.start(await stage.deployment(host.server_id)) == pending + 1
+
+    answer = await clerk.post("replay", dead_letter_ids=[letter["dead_letter_id"]])
+
+    assert answer == {"replayed": "1"}
+    await eventually(lambda: database.status_is(pending + 1, "running"))
+    assert (await clerk.letter(early))["replayed_by"] == "dev-user"
+
+
+async def test_a_half_written_report_dies_again_as_a_new_letter_and_is_purged(host: ScriptedHost, clerk: Clerk) -> None:
+    message_id = await host.say("status.session.1", b'{"session_id": 1, "sta')
+    first = await eventually(lambda: clerk.letter(message_id))
+    assert (first["reason"], first["body"], first["body_encoding"]) == ("Invalid", '{"session_id": 1, "sta', "text")
+    await clerk.post("replay", dead_letter_ids=[first["dead_letter_id"]])
+
+    async def again() -> Json:
+        letter = await clerk.letter(message_id)
+        assert letter["died_again"]
+        return letter
+
+    second = await eventually(again)
+    ids = [first["dead_letter_id"], second["dead_letter_id"]]
+    assert await clerk.post("purge", dead_letter_ids=ids) == {"purged": "2"}
+    assert await clerk.post("purge", dead_letter_ids=ids) == {"purged": "0"}

@@ -92,12 +92,13 @@ Run = Callable[..., AbstractAsyncContextManager[int]]
 
 @pytest.fixture
 def run(settings: Settings) -> Run:
-    """Run the processor inside the test; give the port of its probes once it is ready."""
+    """Run the processor inside the test, dead letters left where they are; give the port of its probes when ready."""
 
     @asynccontextmanager
     async def started(**changes: object) -> AsyncIterator[int]:
         port = free_port()
-        changed = settings.model_copy(update={"health_check_port": port, "health_check_host": "127.0.0.1", **changes})
+        here = {"health_check_port": port, "health_check_host": "127.0.0.1"}
+        changed = settings.model_copy(update={**here, "components": ("events", "relay", "sweeps"), **changes})
         async with running(app.main(changed), "processor"):
             await eventually(lambda: _ready(port), timeout_s=30)
             yield port

@@ -12,6 +12,7 @@ from google.protobuf.descriptor import FileDescriptor
 from manman.v1 import (
     access_control_pb2,
     api_pb2,
+    dead_letters_pb2,
     log_processor_pb2,
     permissions_pb2,
     values_pb2,
@@ -19,7 +20,15 @@ from manman.v1 import (
     wrapper_control_pb2,
 )
 
-FILES = (api_pb2, workshop_pb2, log_processor_pb2, wrapper_control_pb2, values_pb2, access_control_pb2)
+FILES = (
+    api_pb2,
+    workshop_pb2,
+    log_processor_pb2,
+    wrapper_control_pb2,
+    values_pb2,
+    access_control_pb2,
+    dead_letters_pb2,
+)
 TYPES = {5: "i32", 3: "i64", 1: "f64", 9: "str", 8: "bool", 12: "bytes"}
 LABEL_REPEATED, TYPE_MESSAGE, TYPE_ENUM = 3, 11, 14
 STREAM = "stream "

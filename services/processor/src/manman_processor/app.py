@@ -1,4 +1,4 @@
-"""What the processor is made of: event consumer, outbox relay and sweeps, on one broker and one database."""
+"""What the processor is made of: event consumer, outbox relay, sweeps, dead letters; on one broker and database."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from manman.errors import Unavailable
 from manman.health import Health
 from manman.messages.routing import PROCESSOR_EVENT_KEYS
 from manman.periodic import run_periodically
+from manman_processor.dead_letters import Collector
 from manman_processor.dispatch import Dispatch
 from manman_processor.hearing import Hearing
 from manman_processor.relay import Relay
 from manman_processor.sweeps import (
     audit_log,
+    dead_letters,
     idempotency_keys,
     log_streams,
     lost_sessions,
@@ -77,6 +79,15 @@ async def main(settings: Settings) -> None:
         if "events" in settings.components:
             health.add("events", hearing.check)
             group.create_task(_consume(settings, uow, connection, hearing, drained), name="events")
+        if "dead_letters" in settings.components:
+            collector = Collector(
+                uow,
+                connection,
+                reports=event_queue(settings.queue_name, PROCESSOR_EVENT_KEYS),
+                look_s=settings.dead_letter_interval_seconds,
+                component=health.component("dead_letters"),
+            )
+            group.create_task(collector.run(), name="dead-letters")
         if "sweeps" in settings.components:
             for sweep in sweeps(settings, uow, connection, hearing):
                 group.create_task(sweep, name="sweep")
@@ -167,6 +178,11 @@ def sweeps(
         run_periodically(
             "idempotency_keys",
             lambda now: idempotency_keys.sweep(uow, now, key_keep),
+            settings.housekeeping_interval_seconds,
+        ),
+        run_periodically(
+            "dead_letters",
+            lambda _: dead_letters.sweep(uow, settings.dead_letters_keep),
             settings.housekeeping_interval_seconds,
         ),
     ]

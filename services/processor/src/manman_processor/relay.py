@@ -25,6 +25,7 @@ from manman.bus.topology import declare_log_stream
 from manman.db.leadership import lead
 from manman.db.outbox import CHANNEL
 from manman.errors import ManManError, NotFound, Unavailable
+from manman.messages import dead_letters
 from manman.messages.routing import COMMAND_START_PATTERN, EXTERNAL_EXCHANGE, matches
 from manman_processor.handlers.sessions import start_undeliverable
 
@@ -168,9 +169,10 @@ class Relay:
             exchange=self._external_exchange if row.exchange == EXTERNAL_EXCHANGE else row.exchange,
             routing_key=row.routing_key,
             body=row.body,
-            message_id=str(row.message_id),
+            message_id=row.replay_of or str(row.message_id),
             mandatory=row.mandatory,
             expiration_ms=left_ms,
+            headers={dead_letters.REPLAYED: str(row.message_id)} if row.replay_of else None,
         )
 
     async def _settle(self, rows: Sequence[Outbox], outcome: Outcome, now: datetime) -> None:

@@ -10,7 +10,7 @@ from pydantic_settings import NoDecode
 from manman.messages.routing import PROCESSOR_EVENTS
 from manman.settings import BusSettings, DatabaseSettings, RuntimeSettings
 
-COMPONENTS = ("events", "relay", "sweeps")
+COMPONENTS = ("events", "relay", "sweeps", "dead_letters")
 
 
 class Settings(DatabaseSettings, BusSettings, RuntimeSettings):
@@ -18,7 +18,9 @@ class Settings(DatabaseSettings, BusSettings, RuntimeSettings):
 
     components: Annotated[tuple[str, ...], NoDecode] = Field(
         default=COMPONENTS,
-        description="what this process does, with commas: events (reports of hosts), relay (the outbox), sweeps",
+        description=(
+            "what this process does, with commas: events (reports of hosts), relay (the outbox), sweeps, dead_letters"
+        ),
     )
     queue_name: str = Field(default=PROCESSOR_EVENTS, min_length=1, max_length=200, description="queue of the reports")
     event_batch_max: int = Field(default=200, ge=1, le=2000, description="most reports in one transaction")
@@ -52,8 +54,16 @@ class Settings(DatabaseSettings, BusSettings, RuntimeSettings):
     idempotency_keep_seconds: float = Field(
         default=86400.0, gt=0, description="how long a call can be repeated under its idempotency key"
     )
+    dead_letter_interval_seconds: float = Field(
+        default=30.0, gt=0, description="how often hosts are sought whose dead letters are not read yet"
+    )
+    dead_letters_keep: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="so many dead letters are kept, the newest ones"
+    )
     housekeeping_interval_seconds: float = Field(
-        default=60.0, gt=0, description="how often old messages, log streams, audit entries and keys are removed"
+        default=60.0,
+        gt=0,
+        description="how often old messages, log streams, audit entries, keys and dead letters are removed",
     )
 
     @field_validator("components", mode="before")

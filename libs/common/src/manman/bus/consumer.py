@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter
 
+from manman import clock
 from manman.bus.connection import Backoff
 from manman.bus.publisher import Publisher, Unroutable
 from manman.bus.subscription import Subscription, keep_subscribed
 from manman.bus.topology import declare_queue
 from manman.errors import ManManError, TimedOut, Unavailable
-from manman.messages import routing
+from manman.messages import dead_letters, routing
 from manman.messages.codec import encode
 from manman.messages.commands import Reply
 
@@ -236,11 +237,14 @@ class _Worker:
 
     async def _dead_letter(self, delivery: Delivery, error: Exception) -> None:
         headers: dict[str, str | int] = {
-            "x-manman-reason": type(error).__name__,
-            "x-manman-error": str(error)[:HEADER_TEXT_LENGTH],
-            "x-manman-queue": self._queue.name,
-            "x-manman-routing-key": delivery.routing_key,
+            dead_letters.REASON: type(error).__name__,
+            dead_letters.ERROR: str(error)[:HEADER_TEXT_LENGTH],
+            dead_letters.QUEUE: self._queue.name,
+            dead_letters.ROUTING_KEY: delivery.routing_key,
+            dead_letters.DEAD_AT: clock.now().isoformat(),
         }
+        if replay := delivery.headers.get(dead_letters.REPLAYED):
+            headers[dead_letters.REPLAYED] = str(replay)
         hold = Backoff(longest_s=LONGEST_HOLD_PAUSE_S)
         while True:
             try:

@@ -79,6 +79,10 @@ class Servers:
         rows = await self._db.scalars(select(Server).where(Server.server_id.in_(server_ids)))
         return {row.server_id: row for row in rows}
 
+    async def ids(self) -> Sequence[int]:
+        """Return the ids of all hosts, in their order."""
+        return (await self._db.scalars(select(Server.server_id).order_by(Server.server_id))).all()
+
     async def by_name(self, name: str) -> Server | None:
         """Return the host of that name."""
         return await self._db.scalar(select(Server).where(Server.name == name))

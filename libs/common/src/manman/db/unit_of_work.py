@@ -25,6 +25,7 @@ from manman.db.api_tokens import ApiTokenReads, ApiTokens
 from manman.db.audit_log import AuditLog
 from manman.db.configs import Configs
 from manman.db.configuration import Configuration
+from manman.db.dead_letters import DeadLetters
 from manman.db.deployments import Deployments
 from manman.db.games import Games
 from manman.db.idempotency import IdempotencyKeys
@@ -58,6 +59,7 @@ class Transaction:
         self.sessions = Sessions(database_session)
         self.actions = Actions(database_session)
         self.outbox = OutboxRows(database_session)
+        self.dead_letters = DeadLetters(database_session, self.outbox)
         self.api_tokens = ApiTokens(database_session)
         self.audit_log = AuditLog(database_session)
         self.idempotency_keys = IdempotencyKeys(database_session)

@@ -9,6 +9,7 @@ CREATE TABLE outbox (
     mandatory BOOLEAN DEFAULT false NOT NULL,
     expires_at TIMESTAMPTZ,
     session_id BIGINT,
+    replay_of VARCHAR(255),
     published_at TIMESTAMPTZ,
     failed_at TIMESTAMPTZ,
     error TEXT,

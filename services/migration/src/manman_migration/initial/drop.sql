@@ -1,7 +1,8 @@
 -- Everything that the other files of this folder made, in one go.
 
 DROP TABLE IF EXISTS
-    idempotency_keys, audit_log, api_tokens, ui_sessions, s3_deletions, log_stream_deletions, outbox,
+    idempotency_keys, audit_log, api_tokens, ui_sessions, s3_deletions, log_stream_deletions, dead_letters,
+    outbox,
     sgc_workshop_libraries, workshop_library_references, workshop_library_addons, workshop_libraries,
     workshop_installations, workshop_addons, game_addon_path_presets,
     log_cursors, log_references,

@@ -4,6 +4,7 @@ from manman.db.models.access import ApiToken, AuditEntry, IdempotencyKey
 from manman.db.models.actions import ActionDefinition, ActionExecution, ActionInputField, ActionInputOption
 from manman.db.models.backups import Backup, BackupConfig, BackupConfigAction, BackupRun
 from manman.db.models.configuration import ConfigurationPatch, ConfigurationStrategy, StrategyParameterBinding
+from manman.db.models.dead_letters import DeadLetter
 from manman.db.models.declarative import Base, updated_tables
 from manman.db.models.deployments import ServerGameConfig, ServerGameConfigParameterValue, ServerPort
 from manman.db.models.games import (
@@ -43,6 +44,7 @@ __all__ = [
     "Base",
     "ConfigurationPatch",
     "ConfigurationStrategy",
+    "DeadLetter",
     "Game",
     "GameAddonPathPreset",
     "GameConfig",

@@ -21,7 +21,8 @@ class Outbox(CreatedAt, Base):
     """A message that was decided in the same transaction; the relay publishes it and marks it.
 
     `mandatory` messages are commands: without a queue to take them they fail, and so they do once `expires_at` is past.
-    `session_id` names the session that it is about.
+    `session_id` names the session that it is about. `replay_of` is the message id of a dead letter that is sent again:
+    it goes out under that id, and the row's own id tells this replay from others.
     """
 
     __tablename__ = "outbox"
@@ -39,6 +40,7 @@ class Outbox(CreatedAt, Base):
     mandatory: Mapped[bool] = mapped_column(server_default=text("false"))
     expires_at: Mapped[datetime | None]
     session_id: Mapped[int | None] = mapped_column(BigInteger)
+    replay_of: Mapped[str | None] = mapped_column(String(255))
     published_at: Mapped[datetime | None]
     failed_at: Mapped[datetime | None]
     error: Mapped[str | None]
