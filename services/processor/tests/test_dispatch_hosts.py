@@ -211,6 +211,27 @@ async def test_lost_sessions_of_a_host_without_inventory_come_back_when_it_runs_
     assert database.keys() == ["manman.host.online", "manman.session.running"]
 
 
+async def test_lost_sessions_come_back_though_their_host_said_that_it_is_online_before_it_said_how_many_run(
+    desk: Any, world: Any, database: Any
+) -> None:
+    session_id = await world.session(Status.LOST, lost_reason="host_offline")
+    await world.host("offline")
+    await desk.take(("status.host.1", HostReported(server_id=world.server_id, status="online")))
+    desk.wait(5)
+    assert await beat(desk, world.server_id, session_stats=SessionStats(total=1, running=1)) is None
+    assert database.session(session_id)["status"] == "running"
+
+
+async def test_how_many_run_says_nothing_about_lost_sessions_once_a_host_is_back_for_a_while(
+    desk: Any, world: Any, database: Any
+) -> None:
+    session_id = await world.session(Status.LOST, lost_reason="host_offline")
+    await world.host("online", offline_since=NOW)
+    desk.wait(60)
+    await beat(desk, world.server_id, session_stats=SessionStats(total=1, running=1))
+    assert database.session(session_id)["status"] == "lost"
+
+
 async def test_lost_sessions_come_back_with_an_inventory(desk: Any, world: Any, database: Any) -> None:
     session_id = await world.session(Status.LOST)
     await beat(desk, world.server_id, sessions=[runs(session_id)], host_boot_id=uuid4())

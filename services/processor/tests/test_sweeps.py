@@ -98,6 +98,20 @@ async def test_a_start_that_nobody_took_is_lost_after_its_deadline(uow: Any, wor
     assert database.keys() == ["manman.session.lost", f"command.host.{world.server_id}.session.stop"]
 
 
+async def test_a_start_waits_for_a_host_that_went_offline_before_it_answered(
+    uow: Any, world: Any, desk: Any, database: Any
+) -> None:
+    session_id = await world.session(Status.PENDING, deadline_at=after(30))
+    await world.host("offline", offline_since=NOW)
+    assert await overdue_sessions.sweep(uow, after(250), Limits()) == 0
+    desk.wait(260)
+    await desk.take(("status.host.1", HostReported(server_id=world.server_id, status="online")))
+    assert await overdue_sessions.sweep(uow, after(380), Limits()) == 0
+    assert database.session(session_id)["status"] == "pending"
+    assert await overdue_sessions.sweep(uow, after(381), Limits()) == 1
+    assert database.session(session_id)["lost_reason"] == "start_not_acknowledged"
+
+
 @pytest.mark.parametrize(("features", "limit_s"), [([], 900), (["starting_heartbeat"], 60)])
 async def test_a_start_without_news_is_lost(
     uow: Any, world: Any, database: Any, features: list[str], limit_s: int

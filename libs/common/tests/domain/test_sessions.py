@@ -128,6 +128,13 @@ def test_an_older_report_of_the_same_boot_is_ignored() -> None:
     assert judge(row, Report(status="running"), NOW).verdict is Verdict.GO
 
 
+def test_the_same_report_again_does_not_bring_a_lost_session_back() -> None:
+    row = SessionView(status=Status.LOST, ended_at=LONG_AGO, host_boot_id=BOOT, last_seq=5)
+
+    assert judge(row, Report(status="running", host_boot_id=BOOT, seq=5), NOW).verdict is Verdict.IGNORE
+    assert judge(row, Report(status="running", host_boot_id=BOOT, seq=6), NOW).verdict is Verdict.RECOVER
+
+
 def test_an_older_report_still_enriches_the_end() -> None:
     row = SessionView(status=Status.CRASHED, ended_at=LONG_AGO, host_boot_id=BOOT, last_seq=5)
 

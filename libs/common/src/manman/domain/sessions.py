@@ -113,8 +113,8 @@ def judge(row: SessionView, report: Report, now: datetime) -> Judgement:
         return Judgement(Verdict.IMPOSSIBLE, row.status, f"a host reports one of {allowed}, not {report.status!r}")
     reported = Status(report.status)
     verdict = _verdict(row, report, reported, now)
-    if _is_older(row, report) and verdict is not Verdict.ENRICH:
-        return Judgement(Verdict.IGNORE, row.status, f"report {report.seq} came after report {row.last_seq}")
+    if _is_known(row, report) and verdict is not Verdict.ENRICH:
+        return Judgement(Verdict.IGNORE, row.status, f"report {report.seq} came again or late, after {row.last_seq}")
     if verdict in (Verdict.GO, Verdict.RECOVER):
         return Judgement(verdict, _status_to_store(row, report, reported), f"{row.status} to {reported}")
     return Judgement(verdict, row.status, f"{reported} reported while {row.status}")
@@ -163,9 +163,10 @@ def _verdict(row: SessionView, report: Report, reported: Status, now: datetime) 
     return verdict
 
 
-def _is_older(row: SessionView, report: Report) -> bool:
+def _is_known(row: SessionView, report: Report) -> bool:
+    """Tell whether the report is the last one taken, once more, or one from before it: they are numbered."""
     same_boot = report.host_boot_id is not None and report.host_boot_id == row.host_boot_id
-    return same_boot and row.last_seq is not None and 0 < report.seq < row.last_seq
+    return same_boot and row.last_seq is not None and 0 < report.seq <= row.last_seq
 
 
 def _status_to_store(row: SessionView, report: Report, reported: Status) -> Status:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
 FINDINGS = Counter(
     "manman_reconcile_findings_total", "What inventories of hosts said that events had not.", ["finding"]
 )
+
+RETURNING = timedelta(minutes=1)
+"""So long after it came online a host that sends no inventory is believed to speak of its lost sessions.
+
+It says that it is online before it says how many run.
+"""
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +73,7 @@ async def heartbeat_received(tx: Transaction, beat: Heartbeat, *, now: datetime,
 
     """
     row = await tx.servers.lock(beat.server_id)
-    returned = _seen(tx, row, reason="heartbeat", now=now)
+    _seen(tx, row, reason="heartbeat", now=now)
     row.host_draining = beat.draining
     if beat.features and beat.features != row.features:
         row.features = list(beat.features)
@@ -78,19 +85,17 @@ async def heartbeat_received(tx: Transaction, beat: Heartbeat, *, now: datetime,
         await tx.servers.add_capability(row.server_id, now=now, values=_capability(beat.capabilities) | kept)
     if beat.sessions is not None:
         await _reconcile(tx, row.server_id, beat.sessions, now=now, grace_s=grace_s)
-    elif returned and beat.session_stats is not None:
+    elif beat.session_stats is not None and row.status_since is not None and now - row.status_since < RETURNING:
         await _recover_uncounted(tx, row.server_id, running=beat.session_stats.running, now=now)
 
 
-def _seen(tx: Transaction, row: Server, *, reason: str, now: datetime) -> bool:
-    """Record a sign of life; return whether it is news."""
+def _seen(tx: Transaction, row: Server, *, reason: str, now: datetime) -> None:
+    """Record a sign of life, and announce it if it is news."""
     row.last_seen = _later(row.last_seen, now)
-    if not came_back(row.status):
-        return False
-    previous, row.status, row.status_since = row.status, HostStatus.ONLINE.value, now
-    announce_host(tx, row, "online", previous=previous, reason=reason, now=now)
-    log.info("host_online", server_id=row.server_id, reason=reason)
-    return True
+    if came_back(row.status):
+        previous, row.status, row.status_since = row.status, HostStatus.ONLINE.value, now
+        announce_host(tx, row, "online", previous=previous, reason=reason, now=now)
+        log.info("host_online", server_id=row.server_id, reason=reason)
 
 
 async def _reconcile(

@@ -1,6 +1,7 @@
 """A session is overdue if, and only if, it is on the way to another state and was silent for too long.
 
-    pending   past its start's deadline and silent for 120 s          -> lost, `start_not_acknowledged`
+    pending   on an online host, past its start's deadline and silent
+              for 120 s                                               -> lost, `start_not_acknowledged`
     starting  on an online host, silent for 60 s if that host reports
               its preparations regularly, else for 900 s              -> lost, `start_stalled`
     stopping  on an online host, silent for 180 s and for as long as
@@ -66,7 +67,9 @@ async def sweep(uow: Uow, now: datetime, limit: Limits) -> int:
 
 
 async def _give_up_pending(tx: Transaction, now: datetime, limit: Limits) -> int:
-    rows = await tx.sessions.lock_silent(statuses={Status.PENDING}, silent_since=now - limit.pending, past_deadline=now)
+    rows = await tx.sessions.lock_silent(
+        statuses={Status.PENDING}, silent_since=now - limit.pending, on_hosts=HostStatus.ONLINE, past_deadline=now
+    )
     for row in rows:
         await _give_up(tx, row, "start_not_acknowledged", "the host did not take the start command", now)
     return len(rows)
