@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import grpc
@@ -17,6 +19,9 @@ from manman_api.app import Addresses, serving
 from manman_api.settings import Settings
 
 T = TypeVar("T")
+
+FIRST_DEATH = datetime(2026, 5, 1, 12, tzinfo=UTC)
+"""When the first of the letters died that `put_away` stores; each further one, a second later."""
 
 
 class Api:
@@ -103,3 +108,32 @@ def new_session(uow: UnitOfWork) -> Callable[[], Awaitable[int]]:
             return row.session_id
 
     return make
+
+
+@pytest.fixture
+def put_away(uow: UnitOfWork) -> Callable[..., Awaitable[list[int]]]:
+    """Return a function that stores dead letters as the processor does, and returns the ids in their order."""
+
+    async def store(*letters: dict[str, Any]) -> list[int]:
+        rows = []
+        for number, letter in enumerate(letters):
+            body = letter.get("body", b"{}")
+            row = {
+                "queue": "processor-events",
+                "routing_key": "status.session.1",
+                "message_id": f"m-{number}",
+                "digest": hashlib.sha256(body).digest(),
+                "reason": "NotFound",
+                "error": "session 1 does not exist",
+                "body": body,
+                "size_bytes": len(body),
+                "dead_at": FIRST_DEATH + timedelta(seconds=number),
+            }
+            rows.append({**row, **letter})
+        async with uow() as tx:
+            for row in rows:
+                await tx.dead_letters.store([row])
+            await tx.commit()
+            return sorted(row.dead_letter_id for row in await tx.dead_letters.list(limit=1000))
+
+    return store

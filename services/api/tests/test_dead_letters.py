@@ -1,8 +1,6 @@
 """Dead letters by both doors: for operators, the newest first, replayed all or none, purged for good."""
 
-import hashlib
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -15,34 +13,9 @@ from manman.v1.dead_letters_pb2_grpc import DeadLettersStub
 from manman_api.handlers.access import create_token
 from manman_api.rpc.dead_letters import SHOWN_BODY_BYTES, readable
 
-from .conftest import Api, served
+from .conftest import FIRST_DEATH, Api, served
 
-NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 REPORTS, COMMANDS = "processor-events", "host-7-commands"
-
-
-async def put_away(uow: Any, *letters: dict[str, Any]) -> list[int]:
-    """Store letters as the processor does; return the ids in their order."""
-    rows = []
-    for number, letter in enumerate(letters):
-        body = letter.get("body", b"{}")
-        row = {
-            "queue": REPORTS,
-            "routing_key": "status.session.1",
-            "message_id": f"m-{number}",
-            "digest": hashlib.sha256(body).digest(),
-            "reason": "NotFound",
-            "error": "session 1 does not exist",
-            "body": body,
-            "size_bytes": len(body),
-            "dead_at": NOW + timedelta(seconds=number),
-        }
-        rows.append({**row, **letter})
-    async with uow() as tx:
-        for row in rows:
-            await tx.dead_letters.store([row])
-        await tx.commit()
-        return sorted(row.dead_letter_id for row in await tx.dead_letters.list(limit=1000))
 
 
 @pytest.fixture
@@ -55,8 +28,8 @@ async def outbox(uow: Any) -> list[Any]:
         return list(await tx.outbox.unpublished(limit=1000))
 
 
-async def test_letters_are_listed_newest_first_by_queue_and_page(letters: Any, uow: Any) -> None:
-    ids = await put_away(uow, {}, {"queue": COMMANDS, "reason": "rejected"}, {}, {})
+async def test_letters_are_listed_newest_first_by_queue_and_page(letters: Any, put_away: Any) -> None:
+    ids = await put_away({}, {"queue": COMMANDS, "reason": "rejected"}, {}, {})
     first = await letters.ListDeadLetters(pb.ListDeadLettersRequest(queue=REPORTS, page_size=2))
     second = await letters.ListDeadLetters(
         pb.ListDeadLettersRequest(queue=REPORTS, page_size=2, page_token=first.next_page_token)
@@ -65,11 +38,11 @@ async def test_letters_are_listed_newest_first_by_queue_and_page(letters: Any, u
     assert [one.dead_letter_id for one in second.dead_letters] == [ids[0]]
     assert second.next_page_token == ""
     (command,) = (await letters.ListDeadLetters(pb.ListDeadLettersRequest(queue=COMMANDS))).dead_letters
-    assert (command.reason, command.dead_at) == ("rejected", int(NOW.timestamp()) + 1)
+    assert (command.reason, command.dead_at) == ("rejected", int(FIRST_DEATH.timestamp()) + 1)
 
 
-async def test_a_letter_is_shown_with_its_body_and_headers_by_rest(api: Api, uow: Any) -> None:
-    (letter_id,) = await put_away(uow, {"body": b'{"session_id": 1}', "headers": {"x-manman-reason": "NotFound"}})
+async def test_a_letter_is_shown_with_its_body_and_headers_by_rest(api: Api, put_away: Any) -> None:
+    (letter_id,) = await put_away({"body": b'{"session_id": 1}', "headers": {"x-manman-reason": "NotFound"}})
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{api.addresses.rest}", trust_env=False) as http:
         shown = (await http.get(f"/v1/dead-letters/{letter_id}")).json()
     assert (shown["body"], shown["body_encoding"]) == ('{"session_id": 1}', "json")
@@ -78,9 +51,9 @@ async def test_a_letter_is_shown_with_its_body_and_headers_by_rest(api: Api, uow
 
 
 async def test_a_replay_of_named_letters_goes_to_the_outbox_in_the_order_of_their_deaths(
-    letters: Any, uow: Any
+    letters: Any, uow: Any, put_away: Any
 ) -> None:
-    ids = await put_away(uow, {}, {"routing_key": "health.host.1", "body": b"beat"}, {})
+    ids = await put_away({}, {"routing_key": "health.host.1", "body": b"beat"}, {})
     answer = await letters.ReplayDeadLetters(pb.ReplayDeadLettersRequest(dead_letter_ids=[ids[1], ids[0], ids[1]]))
 
     rows = await outbox(uow)
@@ -96,9 +69,9 @@ async def test_a_replay_of_named_letters_goes_to_the_outbox_in_the_order_of_thei
 
 
 async def test_a_replay_of_a_queue_sends_what_waits_there_and_is_whole_and_a_second_one_nothing(
-    letters: Any, uow: Any
+    letters: Any, uow: Any, put_away: Any
 ) -> None:
-    await put_away(uow, {}, {"queue": COMMANDS}, {"is_cut_off": True}, {})
+    await put_away({}, {"queue": COMMANDS}, {"is_cut_off": True}, {})
     request = pb.ReplayDeadLettersRequest(queue=REPORTS)
 
     assert (await letters.ReplayDeadLetters(request)).replayed == 2
@@ -106,8 +79,8 @@ async def test_a_replay_of_a_queue_sends_what_waits_there_and_is_whole_and_a_sec
     assert [row.replay_of for row in await outbox(uow)] == ["m-0", "m-3"]
 
 
-async def test_a_replay_that_cannot_be_whole_sends_nothing(api: Api, letters: Any, uow: Any) -> None:
-    whole, cut = await put_away(uow, {}, {"is_cut_off": True})
+async def test_a_replay_that_cannot_be_whole_sends_nothing(api: Api, letters: Any, uow: Any, put_away: Any) -> None:
+    whole, cut = await put_away({}, {"is_cut_off": True})
     for ids, queue, code in (
         ([whole, 999], "", grpc.StatusCode.NOT_FOUND),
         ([whole, cut], "", grpc.StatusCode.FAILED_PRECONDITION),
@@ -120,8 +93,8 @@ async def test_a_replay_that_cannot_be_whole_sends_nothing(api: Api, letters: An
     assert await outbox(uow) == []
 
 
-async def test_a_purge_deletes_what_it_names_and_nothing_else(api: Api, letters: Any, uow: Any) -> None:
-    ids = await put_away(uow, {}, {"queue": COMMANDS}, {}, {})
+async def test_a_purge_deletes_what_it_names_and_nothing_else(api: Api, letters: Any, put_away: Any) -> None:
+    ids = await put_away({}, {"queue": COMMANDS}, {}, {})
     assert (await letters.PurgeDeadLetters(pb.PurgeDeadLettersRequest(dead_letter_ids=[ids[0], 999]))).purged == 1
     assert (await letters.PurgeDeadLetters(pb.PurgeDeadLettersRequest(queue=REPORTS))).purged == 2
     assert (await api.refusal(letters.PurgeDeadLetters(pb.PurgeDeadLettersRequest())))[0] is (
@@ -140,11 +113,13 @@ async def guarded(database_url: str, amqp_url: str) -> AsyncIterator[Api]:
 
 
 @pytest.mark.parametrize(("role", "may"), [("viewer", False), ("host", False), ("operator", True), ("admin", True)])
-async def test_operators_see_dead_letters_and_others_do_not(guarded: Api, uow: Any, role: str, *, may: bool) -> None:
+async def test_operators_see_dead_letters_and_others_do_not(
+    guarded: Api, uow: Any, put_away: Any, role: str, *, may: bool
+) -> None:
     _, secret = await create_token(name=role, role=role, expires_at=None, now=clock.now(), uow=uow)
     metadata = (("authorization", f"Bearer {secret}"),)
     stub: Any = DeadLettersStub(guarded.channel)
-    (letter_id,) = await put_away(uow, {})
+    (letter_id,) = await put_away({})
     codes = []
     for call, request in (
         (stub.ListDeadLetters, pb.ListDeadLettersRequest()),

@@ -9,8 +9,13 @@ import httpx2
 import pytest
 from google.protobuf import json_format
 
+from manman import clock
+from manman.db import transitions
+from manman.db.transitions import Change
+from manman.domain.sessions import Status
+from manman.messages.status import OutputLine
 from manman.rpc.services import Service, type_of
-from manman.v1 import access_control_pb2, access_control_pb2_grpc
+from manman.v1 import access_control_pb2, access_control_pb2_grpc, dead_letters_pb2, dead_letters_pb2_grpc
 from manman_api.rest import examples, openapi
 from manman_api.rest.bindings import Binding, Table
 from manman_api.rest.transcode import read_request
@@ -55,8 +60,14 @@ STORY = [
 def table(services: list[Service]) -> Table:
     """Return the paths of everything that REST serves."""
     access = access_control_pb2_grpc.AccessControlServicer()
-    descriptor = access_control_pb2.DESCRIPTOR.services_by_name["AccessControl"]
-    return Table([*services, Service(descriptor, access)])
+    letters = dead_letters_pb2_grpc.DeadLettersServicer()
+    return Table(
+        [
+            *services,
+            Service(access_control_pb2.DESCRIPTOR.services_by_name["AccessControl"], access),
+            Service(dead_letters_pb2.DESCRIPTOR.services_by_name["DeadLetters"], letters),
+        ]
+    )
 
 
 def value_in(parameter: dict[str, Any]) -> str:
@@ -147,7 +158,16 @@ def names_below(message: Any, seen: set[str]) -> set[str]:
     return names
 
 
-async def test_the_examples_are_a_story_that_works(api: Any) -> None:
+async def crash(uow: Any, session_id: int) -> None:
+    """Have a session crash as the processor writes it down."""
+    last_words = OutputLine(message="Segmentation fault", source="stderr")
+    change = Change(status=Status.CRASHED, exit_code=139, signal=11, reason="signal", last_lines=[last_words])
+    async with uow() as tx:
+        await transitions.apply(tx, await tx.sessions.lock(session_id), change, now=clock.now())
+        await tx.commit()
+
+
+async def test_the_examples_are_a_story_that_works(api: Any, uow: Any, put_away: Any) -> None:
     address = f"http://127.0.0.1:{api.addresses.rest}"
     async with httpx2.AsyncClient(base_url=address, trust_env=False) as client:
         document = (await client.get("/openapi.json")).json()
@@ -158,6 +178,8 @@ async def test_the_examples_are_a_story_that_works(api: Any) -> None:
             answer = await client.request(verb, url, params=query, json=body)
             assert answer.status_code == 200, f"{name}: {answer.text}"
             assert true is None or answer.json()[true], f"{name}: {answer.text}"
+        await crash(uow, 1)
+        assert await put_away({}) == [1]
         for name, (path, verb, operation) in by_name.items():
             if re.match("Get|List", name):
                 url, query, body = request_of(operation, path)

@@ -135,6 +135,15 @@ EXAMPLES: dict[str, Any] = {
     "progress_percent": 40,
     "input": "c2F2ZSBhdXRvc2F2ZQo=",
     "error_message": "the host did not answer",
+    "extra_capabilities": ["SYS_NICE"],
+    "Session.exit_signal": 11,
+    "CrashRecord.exit_code": 139,
+    "CrashRecord.signal": 11,
+    "CrashRecord.reason": "signal",
+    "CrashRecord.message": "the game was ended by signal 11 (SIGSEGV) (exit code 139)",
+    "CrashLine.timestamp": "1789300000000",
+    "CrashLine.source": "stderr",
+    "CrashLine.message": "Segmentation fault",
     # actions
     "definition_level": "game",
     "ActionDefinition.name": "save_map",
@@ -225,6 +234,19 @@ EXAMPLES: dict[str, Any] = {
     "AuditEntry.ids": {"session_id": "1"},
     "code": "OK",
     "request_id": "3f2b8c1d9e0a4b7f8c6d5e4f3a2b1c0d",
+    # dead letters
+    "queue": "processor-events",
+    "routing_key": "status.session.1",
+    "DeadLetter.message_id": "5f0c6a52-0d4e-4c43-9c5e-1f6b7a1f3f10",
+    "DeadLetter.reason": "NotFound",
+    "DeadLetter.error": "session 1 does not exist",
+    "DeadLetter.replayed_by": "mm_1:first-admin",
+    "DeadLetter.size_bytes": "17",
+    "GetDeadLetterResponse.body": '{"session_id": 1}',
+    "body_encoding": "json",
+    "headers": {"x-manman-reason": "NotFound"},
+    "replayed": "1",
+    "purged": "1",
     # pages
     "page_size": 50,
     "page_token": "NTA=",
@@ -248,6 +270,7 @@ NOT_IN_REQUESTS = frozenset(
         "UpdateActionDefinitionRequest.input_fields",
         "input_options",
         "action_name",
+        "queue",  # the letters are named
         "expires_at",  # an example that is true today is false some day
     }
 )
