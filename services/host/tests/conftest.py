@@ -35,6 +35,7 @@ from manman_devstack import debian_base, images
 from manman_devstack.eventually import eventually
 from manman_host import app
 from manman_host.identity import Identity
+from manman_host.session_runner import DRAIN_TIMEOUT_S, LAST_DRAIN_TIMEOUT_S
 from manman_host.settings import Settings
 
 if TYPE_CHECKING:
@@ -155,13 +156,17 @@ class World:
         return found
 
     async def clean(self) -> None:
-        """Wait until nothing of this server's sessions is left: containers, networks, folders."""
+        """Wait until nothing of this server's sessions is left: containers, networks, folders.
+
+        That takes as long as a host waits for its last lines to be taken: a broker that is killed right after it made
+        its first stream does not find it again.
+        """
 
         def left() -> list[object]:
             networks = self.engine.networks.list(filters={"label": f"manman.environment={self.environment}"})
             return [*self.containers(), *networks, *self.folder.glob("session-*")]
 
-        await eventually(lambda: not left(), timeout_s=20)
+        await eventually(lambda: not left(), timeout_s=DRAIN_TIMEOUT_S + LAST_DRAIN_TIMEOUT_S + 20)
 
     def remove_everything(self) -> None:
         while found := self.containers():
