@@ -88,3 +88,11 @@ def test_an_unexpected_error_is_logged_with_its_traceback_and_the_exit_code_is_o
     assert out.splitlines() == ["closed database"]
     assert "RuntimeError: no such table" in err
     assert process.returncode == 1
+
+
+def test_what_is_there_when_a_process_settles_is_not_collected_over_and_over() -> None:
+    script = "import gc; from manman import service; service.settle(); print(gc.get_freeze_count(), gc.isenabled())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    frozen, collects = done.stdout.split()
+    assert int(frozen) > 10_000
+    assert collects == "True"

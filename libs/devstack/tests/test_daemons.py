@@ -1,7 +1,9 @@
 """Processes by their id and start time: nothing else is ever ended."""
 
+import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -79,6 +81,21 @@ def test_a_port_keeps_its_number_until_it_is_forgotten(home: Home) -> None:
     assert home.port("rest") == port
     assert is_free(port)
     assert home.port("grpc", preferred=port) == port
+
+
+def test_two_processes_are_never_given_the_same_port() -> None:
+    script = "from manman_devstack import home; home._PORTS = range(31_000, 31_008); print(home.free_port()); input()"
+    with contextlib.ExitStack() as stack:
+        given = []
+        for _ in range(6):
+            process = subprocess.Popen(
+                [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            stack.enter_context(process)
+            stack.callback(process.communicate, "\n")
+            assert process.stdout is not None
+            given.append(int(process.stdout.readline()))
+        assert len(set(given)) == len(given)
 
 
 def test_free_ports_are_none_that_the_kernel_gives_to_clients() -> None:

@@ -40,7 +40,7 @@ async def post(addresses: Addresses, path: str, body: dict[str, Any], key: str =
 
 
 async def count_of_sessions(uow: Any) -> int:
-    return len(await uow.reads.sessions.list())
+    return len(await uow.reads.runs.list())
 
 
 async def commands(uow: Any) -> int:

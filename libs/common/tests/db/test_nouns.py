@@ -78,7 +78,7 @@ async def test_sessions_are_found_by_every_filter(uow: Any, world: Any) -> None:
         await tx.commit()
 
     async def found(**filters: Any) -> list[int]:
-        return [session.session_id for session, _ in await uow.reads.sessions.list(**filters)]
+        return [run.session_id for run in await uow.reads.runs.list(**filters)]
 
     assert await found() == [second, first]
     assert await found(sgc_id=row.sgc_id) == [first]

@@ -8,11 +8,10 @@ from typing import Any
 
 import grpc
 import pytest
-import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from manman import clock, errors
+from manman import clock, errors, logs
 from manman.rpc import access, client
 from manman.rpc.chain import Chain, current_caller, current_request_id
 from manman.rpc.errors import RemoteFailure
@@ -47,7 +46,7 @@ class Api(api_pb2_grpc.ManManAPIServicer):
         self.seen = {
             "request_id": current_request_id(),
             "caller": current_caller(),
-            "log": structlog.contextvars.get_contextvars(),
+            "log": logs.bound(),
         }
         if self.raises is not None:
             raise self.raises

@@ -4,7 +4,10 @@
 nothing about what runs in it: that is for the parts (`postgres`, `rabbitmq`, ...), each of which owns one name in it.
 """
 
+import collections
 import contextlib
+import fcntl
+import functools
 import json
 import os
 import random
@@ -22,6 +25,9 @@ REPOSITORY = Path(__file__).resolve().parents[4]
 # Below the range from which the kernel takes ports for outgoing connections (32768 and up on Linux): a client that
 # keeps dialling a stopped server there can end up connected to itself, or hold the port when the server comes back.
 _PORTS = range(20_000, 32_000)
+
+# So many chosen ports stay this process's own; those chosen before them have long been listened on.
+_CLAIMS = 500
 
 # What is left for the rest of a socket's path is 50 bytes.
 _LONGEST_SOCKET_FOLDER = 57
@@ -134,12 +140,36 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 on which nothing listens now."""
+    """Return a TCP port of 127.0.0.1 on which nothing listens now, and that no other process of ours was given."""
     for _ in range(1000):
         port = random.choice(_PORTS)  # noqa: S311 - nothing secret about a port
-        if is_free(port):
+        if _claim(port) and is_free(port):
             return port
     raise RuntimeError(f"no free port between {_PORTS.start} and {_PORTS.stop}")
+
+
+def _claim(port: int) -> bool:
+    """Take `port` for this process while it lives; return False when another one has it.
+
+    Between choosing a port and listening on it a server takes seconds to start: without claims, two test processes that
+    look at the same time can choose the same. A claim is a lock on one byte of a file, so the kernel ends it with us.
+    """
+    book, claimed = _claims()
+    try:
+        fcntl.lockf(book, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except BlockingIOError:
+        return False
+    claimed.append(port)
+    if len(claimed) > _CLAIMS:
+        fcntl.lockf(book, fcntl.LOCK_UN, 1, claimed.popleft())
+    return True
+
+
+@functools.cache
+def _claims() -> tuple[int, collections.deque[int]]:
+    """Return the open file of claims, and the ports that this process claimed, the oldest first."""
+    path = Path(tempfile.gettempdir()) / f"manman-devstack-{os.getuid()}.ports"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), collections.deque()
 
 
 def started_at(pid: int) -> float | None:

@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
-from manman import clock
+from manman import clock, service
 from manman.bus.connection import connect
 from manman.bus.requests import Requests
 from manman.db.engine import connected, ping
@@ -99,6 +99,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
         rest = await stack.enter_async_context(
             web.serve(site, chain, host=settings.listen_host, port=settings.rest_port)
         )
+        service.settle()
         yield Addresses(grpc.port, rest, probes)
 
 

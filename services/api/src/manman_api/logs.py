@@ -94,8 +94,7 @@ async def _read(
 
 
 async def _is_live(session_id: int, uow: Uow) -> bool:
-    row, _ = await uow.reads.sessions.get(session_id)
-    return is_live(row.status)
+    return is_live((await uow.reads.runs.get(session_id)).status)
 
 
 def _view(session_id: int, last: int, stored: StoredLine) -> list[ViewedLine]:

@@ -59,7 +59,7 @@ async def command(world: Any) -> StartSession:
 
 
 async def seen(world: Any, run: Any, tried: dict[str, str] | None = None) -> Any:
-    return await configuration.of_session(session_id=run.row.session_id, tried=tried, uow=world.uow)
+    return await configuration.of_session(session_id=run.session_id, tried=tried, uow=world.uow)
 
 
 async def bind(world: Any, row: Any, key: str, **columns: Any) -> None:
@@ -113,7 +113,7 @@ async def test_a_session_shows_what_each_layer_contributed(world: Any) -> None:
     deployment = await world.deploy(await world.host(), config)
     first = await patch(world, row, "game_config", config.config_id, "b=1")
     run = await start(world, deployment, n="2")
-    last = await patch(world, row, "session", run.row.session_id, "c={{n}}")
+    last = await patch(world, row, "session", run.session_id, "c={{n}}")
 
     found = await seen(world, run)
     assert (found.game_id, found.config_id, found.deployment_id) == (
@@ -253,7 +253,7 @@ async def test_a_patch_belongs_to_an_entity_of_its_game(world: Any) -> None:
     for level, entity_id in (
         ("game_config", other.config_id),
         ("server_game_config", deployment.sgc_id),
-        ("session", run.row.session_id),
+        ("session", run.session_id),
     ):
         with pytest.raises(Invalid, match=f"entity_id: belongs to game {other.game_id}"):
             await patch(world, row, level, entity_id, "a=1")

@@ -148,7 +148,7 @@ async def test_undeploying_with_a_live_session_is_refused(world: Any) -> None:
     row = await world.deployment()
     run = await start(world, row)
 
-    with pytest.raises(Conflict, match=rf"live session {run.row.session_id} \(pending\)"):
+    with pytest.raises(Conflict, match=rf"live session {run.session_id} \(pending\)"):
         await deployments.undeploy(deployment_id=row.sgc_id, uow=world.uow)
 
 

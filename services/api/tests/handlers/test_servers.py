@@ -164,7 +164,7 @@ async def test_a_host_with_a_live_session_cannot_be_removed(world: Any) -> None:
     with pytest.raises(Conflict, match="1 live sessions"):
         await servers.delete_server(server_id=deployment.server_id, uow=world.uow)
 
-    assert (await sessions.get_session(session_id=run.row.session_id, uow=world.uow)).row.status == "pending"
+    assert (await sessions.get_session(session_id=run.session_id, uow=world.uow)).status == "pending"
 
 
 async def test_removing_a_host_removes_its_deployments_and_may_be_repeated(world: Any) -> None:

@@ -34,26 +34,31 @@ async def start(world: Any, row: Any, *, force: bool = False, now: datetime | No
 
 async def stop(world: Any, run: Any, *, force: bool = False) -> Any:
     return await sessions.stop_session(
-        session_id=run.row.session_id, force=force, requested_by="ann", now=world.now, uow=world.uow
+        session_id=run.session_id, force=force, requested_by="ann", now=world.now, uow=world.uow
     )
 
 
 async def become(world: Any, run: Any, status: str) -> None:
     async with world.uow() as tx:
-        row = await tx.sessions.lock(run.row.session_id)
+        row = await tx.sessions.lock(run.session_id)
         await transitions.apply(tx, row, Change(status=Status(status)), now=world.now)
         await tx.commit()
 
 
+async def stored(world: Any, run: Any) -> Any:
+    async with world.uow() as tx:
+        return await tx.sessions.get(run.session_id)
+
+
 async def status_of(world: Any, run: Any) -> str:
-    return (await sessions.get_session(session_id=run.row.session_id, uow=world.uow)).row.status
+    return (await sessions.get_session(session_id=run.session_id, uow=world.uow)).status
 
 
 async def listed(world: Any, page: Page | None = None, **filters: Any) -> list[int]:
     plain = {"deployment_id": 0, "server_id": 0, "statuses": (), "live_only": False}
     times = {"started_after": None, "started_before": None}
     runs, _ = await sessions.list_sessions(page=page or Page(), uow=world.uow, **{**plain, **times, **filters})
-    return [run.row.session_id for run in runs]
+    return [run.session_id for run in runs]
 
 
 async def outbox(world: Any) -> list[Any]:
@@ -90,14 +95,15 @@ async def test_a_start_is_a_pending_row_and_a_command_with_a_deadline(world: Any
 
     run = await start(world, row, players="9")
 
-    assert (run.row.status, run.server_id, run.row.parameters) == ("pending", row.server_id, {"players": "9"})
-    assert run.row.deadline_at == world.now + timedelta(seconds=60)
+    assert (run.status, run.server_id, run.parameters) == ("pending", row.server_id, {"players": "9"})
+    deadline = (await stored(world, run)).deadline_at
+    assert deadline == world.now + timedelta(seconds=60)
     (message,) = await outbox(world)
     assert (message.routing_key, message.mandatory) == (f"command.host.{row.server_id}.session.start", True)
-    assert (message.session_id, message.expires_at) == (run.row.session_id, run.row.deadline_at)
+    assert (message.session_id, message.expires_at) == (run.session_id, deadline)
     command = decode(StartSession, message.body)
     game = command.game_config
-    assert (command.session_id, command.sgc_id, command.force) == (run.row.session_id, row.sgc_id, False)
+    assert (command.session_id, command.sgc_id, command.force) == (run.session_id, row.sgc_id, False)
     assert (game.args_template, game.env_template, game.command) == (
         "--motd=hi --x={{nope}}",
         {"PLAYERS": "9"},
@@ -113,14 +119,14 @@ async def test_a_start_is_a_pending_row_and_a_command_with_a_deadline(world: Any
     assert (command.stop_command, command.stop_timeout_seconds, command.stop_signal) == ("say hi", 20, "SIGINT")
     assert (command.resources.memory_mb, command.resources.pids) == (512, 99)
     assert command.isolation == Isolation(read_only_root=True, extra_capabilities=["SYS_NICE"], init=True)
-    assert (command.issued_at, command.deadline_at) == (world.now, run.row.deadline_at)
+    assert (command.issued_at, command.deadline_at) == (world.now, deadline)
 
 
 async def test_a_second_start_is_refused_and_names_the_first(world: Any) -> None:
     row = await world.deployment()
     run = await start(world, row)
 
-    with pytest.raises(Conflict, match=rf"live session {run.row.session_id} \(pending\); stop it first, or start with"):
+    with pytest.raises(Conflict, match=rf"live session {run.session_id} \(pending\); stop it first, or start with"):
         await start(world, row)
 
     assert len(await outbox(world)) == 1
@@ -131,7 +137,7 @@ async def test_what_has_ended_does_not_block_a_start(world: Any, status: str) ->
     row = await world.deployment()
     await become(world, await start(world, row), status)
 
-    assert (await start(world, row)).row.status == "pending"
+    assert (await start(world, row)).status == "pending"
 
 
 async def test_force_supersedes_the_live_session_and_tells_the_host(world: Any) -> None:
@@ -141,14 +147,14 @@ async def test_force_supersedes_the_live_session_and_tells_the_host(world: Any) 
 
     second = await start(world, row, force=True)
 
-    old = (await sessions.get_session(session_id=first.row.session_id, uow=world.uow)).row
+    old = await stored(world, first)
     assert (old.status, old.status_reason, old.ended_at) == ("stopped", "superseded", world.now)
     messages = await outbox(world)
     event = decode(SessionEvent, messages[-2].body)
-    assert (messages[-2].routing_key, event.session_id) == ("manman.session.stopped", first.row.session_id)
+    assert (messages[-2].routing_key, event.session_id) == ("manman.session.stopped", first.session_id)
     assert (event.previous_status, event.reason) == ("running", "superseded")
     command = decode(StartSession, messages[-1].body)
-    assert (command.session_id, command.force) == (second.row.session_id, True)
+    assert (command.session_id, command.force) == (second.session_id, True)
 
 
 async def test_of_twenty_starts_at_once_one_wins(world: Any) -> None:
@@ -197,9 +203,8 @@ async def test_an_unknown_deployment_or_session_is_not_found(world: Any) -> None
     row.sgc_id = 99
     with pytest.raises(NotFound, match="deployment 99"):
         await start(world, row)
-    run.row.session_id = 99
     with pytest.raises(NotFound, match="session 99"):
-        await stop(world, run)
+        await stop(world, run._replace(session_id=99))
 
 
 @pytest.mark.parametrize("before", ["pending", "starting", "running"])
@@ -210,11 +215,12 @@ async def test_stopping_is_a_state_and_a_command(world: Any, before: str) -> Non
 
     stopped = await stop(world, run)
 
-    assert (stopped.row.status, stopped.row.status_reason) == ("stopping", "stop_requested")
-    assert (stopped.row.stop_requested_at, stopped.row.stop_requested_by) == (world.now, "ann")
+    assert (stopped.status, stopped.status_reason) == ("stopping", "stop_requested")
+    row = await stored(world, run)
+    assert (row.stop_requested_at, row.stop_requested_by) == (world.now, "ann")
     message = (await outbox(world))[-1]
     assert message.routing_key == f"command.host.{run.server_id}.session.stop"
-    assert decode(StopSession, message.body) == StopSession(session_id=run.row.session_id, issued_at=world.now)
+    assert decode(StopSession, message.body) == StopSession(session_id=run.session_id, issued_at=world.now)
 
 
 async def test_stopping_twice_sends_one_command_and_force_one_more(world: Any) -> None:
@@ -233,7 +239,7 @@ async def test_stopping_what_has_ended_changes_nothing(world: Any, status: str) 
     await become(world, run, status)
     before = len(await outbox(world))
 
-    assert (await stop(world, run)).row.status == status
+    assert (await stop(world, run)).status == status
     assert len(await outbox(world)) == before
 
 
@@ -241,7 +247,7 @@ async def test_stopping_a_lost_session_tries_again(world: Any) -> None:
     run = await start(world, await world.deployment())
     await become(world, run, "lost")
 
-    assert (await stop(world, run)).row.status == "stopping"
+    assert (await stop(world, run)).status == "stopping"
 
 
 async def test_stopping_a_lost_session_whose_place_is_taken_leaves_it_lost(world: Any) -> None:
@@ -277,7 +283,7 @@ async def test_filters_must_all_hold(world: Any) -> None:
     await become(world, old, "crashed")
     new = await start(world, here)
     other = await start(world, there)
-    old_id, new_id, other_id = (run.row.session_id for run in (old, new, other))
+    old_id, new_id, other_id = (run.session_id for run in (old, new, other))
     second = timedelta(seconds=1)
 
     assert await listed(world) == [other_id, new_id, old_id]
@@ -296,7 +302,7 @@ async def test_input_needs_a_running_session_and_a_sensible_size(world: Any) -> 
     run = await start(world, await world.deployment())
 
     async def send(data: bytes) -> None:
-        await sessions.send_input(session_id=run.row.session_id, data=data, timeout_s=1, uow=world.uow, requests=None)
+        await sessions.send_input(session_id=run.session_id, data=data, timeout_s=1, uow=world.uow, requests=None)
 
     with pytest.raises(Conflict, match="is pending; input needs a running one"):
         await send(b"x")
@@ -308,7 +314,7 @@ async def test_input_needs_a_running_session_and_a_sensible_size(world: Any) -> 
 async def test_a_crash_is_read_with_its_last_lines_and_nothing_else_has_one(world: Any) -> None:
     run = await start(world, await world.deploy(await world.host(), await world.config()))
     with pytest.raises(NotFound):
-        await sessions.get_crash(session_id=run.row.session_id, uow=world.uow)
+        await sessions.get_crash(session_id=run.session_id, uow=world.uow)
     change = Change(
         status=Status.CRASHED,
         exit_code=137,
@@ -317,8 +323,8 @@ async def test_a_crash_is_read_with_its_last_lines_and_nothing_else_has_one(worl
         last_lines=[OutputLine(message="out of memory", timestamp=7, source="stderr")],
     )
     async with world.uow() as tx:
-        await transitions.apply(tx, await tx.sessions.lock(run.row.session_id), change, now=world.now)
+        await transitions.apply(tx, await tx.sessions.lock(run.session_id), change, now=world.now)
         await tx.commit()
-    shown = present.crash(await sessions.get_crash(session_id=run.row.session_id, uow=world.uow))
+    shown = present.crash(await sessions.get_crash(session_id=run.session_id, uow=world.uow))
     assert (shown.exit_code, shown.signal, shown.oom_killed) == (137, 9, True)
     assert [(line.timestamp, line.source, line.message) for line in shown.lines] == [(7, "stderr", "out of memory")]

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 
-from manman.db.models import GameConfig, Server, ServerGameConfig
-from manman.domain.ports import PortBinding, connect_addresses
+from manman.db.models import GameConfig, ServerGameConfig
 from manman.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession
-
-    from manman.domain.ports import ConnectAddress
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,22 +24,6 @@ class Origin:
     server_id: int
     game_config_id: int
     game_id: int
-
-
-class Place(NamedTuple):
-    """Where the sessions of a deployment run, and where players find them."""
-
-    server_id: int
-    addresses: tuple[ConnectAddress, ...]
-
-
-HOST_ADDRESS = func.coalesce(Server.public_address, Server.announced_address, Server.name)
-"""Where players find a host, as SQL: `Server.address`."""
-
-
-def place_of(server_id: int, host_address: str, port_bindings: Sequence[Mapping[str, Any]]) -> Place:
-    """Return where the sessions of a deployment with these ports run."""
-    return Place(server_id, connect_addresses(host_address, [PortBinding(**binding) for binding in port_bindings]))
 
 
 class Deployments:
@@ -164,23 +145,6 @@ class Deployments:
             for sgc_id, server_id, config_id, game_id in await self._db.execute(query):
                 self._origins[sgc_id] = Origin(sgc_id, server_id, config_id, game_id)
         return {sgc_id: self._origins[sgc_id] for sgc_id in sgc_ids if sgc_id in self._origins}
-
-    async def places(self, sgc_ids: Collection[int]) -> dict[int, Place]:
-        """Return host and addresses of each deployment, by its id."""
-        query = (
-            select(
-                ServerGameConfig.sgc_id,
-                ServerGameConfig.port_bindings,
-                Server.server_id,
-                HOST_ADDRESS,
-            )
-            .join(Server, Server.server_id == ServerGameConfig.server_id)
-            .where(ServerGameConfig.sgc_id.in_(sgc_ids))
-        )
-        return {
-            sgc_id: place_of(server_id, host, bindings)
-            for sgc_id, bindings, server_id, host in await self._db.execute(query)
-        }
 
     async def origin(self, sgc_id: int) -> Origin:
         """Return host, config and game of the deployment; raise `NotFound`."""

@@ -55,6 +55,7 @@ class Read(Generic[*Ts]):
             else:
                 self._parts.append(_bare(len(columns)))
                 columns.append(what)
+        self._has_classes = len(self._parts) < len(columns)
         compiled = query.with_only_columns(*columns).compile(dialect=_DIALECT)
         self.sql = compiled.string
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
@@ -65,6 +66,8 @@ class Read(Generic[*Ts]):
 
     def rows(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[*Ts]]:
         """Return what the driver fetched in the shape that was selected."""
+        if not self._has_classes:
+            return cast("list[tuple[*Ts]]", rows)
         return cast("list[tuple[*Ts]]", list(zip(*[part(rows) for part in self._parts], strict=True)))
 
 

@@ -1,16 +1,16 @@
-"""Queries about sessions. Nothing here changes a status: `manman.db.transitions` does."""
+"""Queries about sessions, for decisions; what is told about them is a run (`manman.db.runs`).
+
+Nothing here changes a status: `manman.db.transitions` does.
+"""
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Text, any_, bindparam, case, func, select
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
 
-from manman.db.deployments import HOST_ADDRESS, Place, place_of
 from manman.db.models import GameConfig, LogStreamDeletion, Server, ServerGameConfig, Session, SessionCrashRecord
-from manman.db.reading import Read
 from manman.domain.hosts import HostStatus
 from manman.domain.sessions import LIVE, SessionView, Status
 from manman.errors import NotFound
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
-
-    from manman.db.reading import Reader
 
 
 class Sessions:
@@ -228,79 +226,6 @@ def _below(
         (game_id, GameConfig.game_id == game_id),
     )
     return [clause for asked, clause in wanted if asked]
-
-
-# Only live sessions have ports that somebody could reach.
-_IS_LIVE = Session.status == any_(bindparam("live", sorted(LIVE), type_=ARRAY(Text)))
-_PORTS = case((_IS_LIVE, ServerGameConfig.port_bindings))
-_RUNS = (
-    select(Session, ServerGameConfig.server_id, HOST_ADDRESS, _PORTS)
-    .join(ServerGameConfig, ServerGameConfig.sgc_id == Session.sgc_id)
-    .join(Server, Server.server_id == ServerGameConfig.server_id)
-)
-_ONE_RUN = Read(_RUNS.where(Session.session_id == bindparam("session_id")))
-_FILTERS: Mapping[str, ColumnElement[bool]] = {
-    "sgc_id": Session.sgc_id == bindparam("sgc_id"),
-    "server_id": ServerGameConfig.server_id == bindparam("server_id"),
-    "statuses": Session.status == any_(bindparam("statuses", type_=ARRAY(Text))),
-    "live_only": _IS_LIVE,
-    "started_after": Session.started_at > bindparam("started_after"),
-    "started_before": Session.started_at < bindparam("started_before"),
-}
-
-
-@functools.cache
-def _listed(filters: frozenset[str]) -> Read[Session, int, str, Any]:
-    """Return the read with these of the filters: one SQL text for each set of them."""
-    clauses = [clause for name, clause in _FILTERS.items() if name in filters]
-    newest_first = _RUNS.where(*clauses).order_by(Session.session_id.desc())
-    return Read(newest_first.limit(bindparam("limit")).offset(bindparam("offset")))
-
-
-class SessionReads:
-    """Sessions, each with the place where it runs."""
-
-    def __init__(self, reader: Reader) -> None:
-        """Read through `reader`."""
-        self._reader = reader
-
-    async def get(self, session_id: int) -> tuple[Session, Place]:
-        """Return the session; raise `NotFound`."""
-        found = await self._reader.first(_ONE_RUN, session_id=session_id)
-        if found is None:
-            raise NotFound("session", session_id)
-        return _placed(*found)
-
-    async def list(
-        self,
-        *,
-        sgc_id: int = 0,
-        server_id: int = 0,
-        statuses: Collection[str] = (),
-        live_only: bool = False,
-        started_after: datetime | None = None,
-        started_before: datetime | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> Sequence[tuple[Session, Place]]:
-        """Return sessions, newest first. Filters that are given must all hold."""
-        filters = {
-            "sgc_id": sgc_id,
-            "server_id": server_id,
-            "statuses": list(statuses),
-            "live_only": live_only,
-            "started_after": started_after,
-            "started_before": started_before,
-        }
-        given = {name: value for name, value in filters.items() if value}
-        found = await self._reader.all(_listed(frozenset(given)), **given, limit=limit, offset=offset)
-        return [_placed(*run) for run in found]
-
-
-def _placed(
-    row: Session, server_id: int, host_address: str, ports: Sequence[Mapping[str, Any]] | None
-) -> tuple[Session, Place]:
-    return row, place_of(server_id, host_address, ports) if ports else Place(server_id, ())
 
 
 def view(row: Session, *, other_live: bool = False) -> SessionView:

@@ -32,8 +32,9 @@ from manman.db.idempotency import IdempotencyKeys
 from manman.db.outbox import CHANNEL, OutboxRows
 from manman.db.ports import Ports
 from manman.db.reading import Reader
+from manman.db.runs import RunReads, Runs
 from manman.db.servers import ServerReads, Servers
-from manman.db.sessions import SessionReads, Sessions
+from manman.db.sessions import Sessions
 from manman.db.volumes import Volumes
 from manman.errors import Unavailable
 
@@ -57,6 +58,7 @@ class Transaction:
         self.deployments = Deployments(database_session)
         self.ports = Ports(database_session)
         self.sessions = Sessions(database_session)
+        self.runs = Runs(database_session)
         self.actions = Actions(database_session)
         self.outbox = OutboxRows(database_session)
         self.dead_letters = DeadLetters(database_session, self.outbox)
@@ -88,7 +90,7 @@ class Reads:
         """Read through `reader`."""
         self.api_tokens = ApiTokenReads(reader)
         self.servers = ServerReads(reader)
-        self.sessions = SessionReads(reader)
+        self.runs = RunReads(reader)
 
 
 class UnitOfWork:

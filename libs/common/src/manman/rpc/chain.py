@@ -111,7 +111,7 @@ class Chain:
                 async with audit.recorded(self._journal, method, caller, request, current_request_id()) as ids:
                     answer = await self._answer(caller, method, request, metadata, handler=handler, timeout_s=timeout_s)
                     ids.update(audit.ids_of(answer))
-            _seconds_of(method.full_name).observe(time.monotonic() - started)
+            _seconds_of(method).observe(time.monotonic() - started)
             return answer
 
     async def stream(
@@ -201,12 +201,18 @@ class Chain:
                 _log_failure(error, failure)
                 raise failure from error
             finally:
-                _calls_of(method.full_name, code).inc()
+                _calls_of(method, code).inc()
 
 
 # Finding a child of a metric by its labels costs as much as counting: there are as many as methods and codes.
-_seconds_of = functools.cache(CALL_SECONDS.labels)
-_calls_of = functools.cache(CALLS.labels)
+@functools.cache
+def _seconds_of(method: MethodDescriptor) -> Histogram:
+    return CALL_SECONDS.labels(method.full_name)
+
+
+@functools.cache
+def _calls_of(method: MethodDescriptor, code: str) -> Counter:
+    return CALLS.labels(method.full_name, code)
 
 
 def request_id_of(metadata: Mapping[str, str]) -> str:

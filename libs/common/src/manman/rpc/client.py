@@ -123,7 +123,8 @@ async def probe(
     token: str = "",
 ) -> Probed:
     """Make one call for what it tells about the other side; its answer is dropped and nothing is raised."""
-    made = method(request, timeout=timeout_s, metadata=_metadata(token))
+    metadata = (*_metadata(token), (SERVER_TIME_KEY, ""))
+    made = method(request, timeout=timeout_s, metadata=metadata)
     error: Exception | None = None
     try:
         await made

@@ -23,7 +23,7 @@ from manman.rpc.errors import CallFailed, to_failure, to_grpc_status
 from manman.rpc.services import type_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from google.protobuf.descriptor import MethodDescriptor
     from google.protobuf.message import Message
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from manman.rpc.services import Service
 
 SERVER_TIME_KEY = "x-server-time"
-"""Metadata behind every answer: the time it was given, RFC 3339."""
+"""Metadata: an empty one asks for the time there, in RFC 3339, behind the answer."""
 MAX_MESSAGE_BYTES = 10 * 1024 * 1024
 MAX_CONCURRENT_CALLS = 2000
 """More are refused with RESOURCE_EXHAUSTED at once. Streams count."""
@@ -156,12 +156,12 @@ def _handler(service: Service, method: MethodDescriptor, chain: Chain) -> grpc.R
 
     async def call(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message | None:
         metadata = _metadata(context)
-        context.set_trailing_metadata(((REQUEST_ID_KEY, metadata[REQUEST_ID_KEY]), _server_time()))
+        context.set_trailing_metadata(((REQUEST_ID_KEY, metadata[REQUEST_ID_KEY]), *_server_time(metadata)))
         try:
             request = _parse(data, request_type, metadata[REQUEST_ID_KEY])
             result: Message = await chain.call(method, request, metadata, answer, timeout_s=_time_remaining(context))
         except CallFailed as failure:
-            await _end(context, failure)
+            await _end(context, failure, _server_time(metadata))
         else:
             return result
         return None
@@ -194,14 +194,16 @@ def _parse(data: bytes, request_type: type[Message], request_id: str) -> Message
         raise to_failure(Invalid([Problem("request", f"these bytes are no {name}")]), request_id) from error
 
 
-async def _end(context: grpc.aio.ServicerContext[Any, Any], failure: CallFailed) -> None:
+async def _end(
+    context: grpc.aio.ServicerContext[Any, Any], failure: CallFailed, said: Iterable[tuple[str, str]] = ()
+) -> None:
     code, trailing = to_grpc_status(failure.status)
-    await context.abort(code, failure.status.message, (*trailing, _server_time()))
+    await context.abort(code, failure.status.message, (*trailing, *said))
 
 
-def _server_time() -> tuple[str, str]:
-    """Return what an answer says about our clock, for whoever wants to compare his with it."""
-    return SERVER_TIME_KEY, clock.now().isoformat()
+def _server_time(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return what an answer says about our clock to those who ask, because they compare theirs with it."""
+    return ((SERVER_TIME_KEY, clock.now().isoformat()),) if SERVER_TIME_KEY in metadata else ()
 
 
 def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:

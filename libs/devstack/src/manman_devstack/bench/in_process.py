@@ -16,6 +16,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from manman import service
 from manman.db.engine import connected
 from manman.db.unit_of_work import UnitOfWork
 from manman.settings import DatabaseSettings
@@ -38,6 +39,7 @@ async def main() -> None:
     """Measure once for each line."""
     async with connected(DatabaseSettings()) as engine:
         uow = UnitOfWork(engine)
+        service.settle()
         for _ in sys.stdin:
             measured = {
                 "grpc": await _cpu_s(uow, lambda message: message.SerializeToString()),

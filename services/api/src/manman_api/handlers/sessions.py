@@ -10,13 +10,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manman.db import transitions
-from manman.db.deployments import Place
 from manman.db.sessions import view
 from manman.db.transitions import Change
 from manman.domain import parameters as rules
 from manman.domain.hosts import HostStatus
-from manman.domain.ports import connect_addresses
-from manman.domain.sessions import LIVE, TERMINAL, Report, Status, Verdict, judge
+from manman.domain.sessions import TERMINAL, Report, Status, Verdict, judge
 from manman.errors import Conflict, Invalid, NotFound, Problem
 from manman.messages import commands, routing
 from manman.messages.codec import encode
@@ -30,29 +28,12 @@ if TYPE_CHECKING:
 
     from manman.bus.requests import Requests
     from manman.db.models import Server, Session
+    from manman.db.runs import Run
     from manman.db.unit_of_work import Transaction, Uow
     from manman.domain.idempotency import Attempt
-    from manman.domain.ports import ConnectAddress
     from manman_api.paging import Page
 
 MAX_INPUT_BYTES = 64 * 1024
-
-
-class Run(NamedTuple):
-    """A session and where it runs."""
-
-    row: Session
-    place: Place
-
-    @property
-    def server_id(self) -> int:
-        """The host it is on."""
-        return self.place.server_id
-
-    @property
-    def addresses(self) -> tuple[ConnectAddress, ...]:
-        """Where players reach it; nowhere once it ended."""
-        return self.place.addresses if self.row.status in LIVE else ()
 
 
 class Crash(NamedTuple):
@@ -74,7 +55,7 @@ async def list_sessions(
     uow: Uow,
 ) -> tuple[list[Run], str]:
     """Return a page of sessions, newest first, and the token of the next. Filters that are given must all hold."""
-    found = await uow.reads.sessions.list(
+    found = await uow.reads.runs.list(
         sgc_id=deployment_id,
         server_id=server_id,
         statuses=statuses,
@@ -84,13 +65,12 @@ async def list_sessions(
         limit=page.limit,
         offset=page.offset,
     )
-    runs, token = page.cut(found)
-    return [Run(*run) for run in runs], token
+    return page.cut(found)
 
 
 async def get_session(*, session_id: int, uow: Uow) -> Run:
     """Return a session; raise `NotFound`."""
-    return Run(*await uow.reads.sessions.get(session_id))
+    return await uow.reads.runs.get(session_id)
 
 
 async def get_crash(*, session_id: int, uow: Uow) -> Crash:
@@ -126,7 +106,7 @@ async def start_session(
     async with uow() as tx:
         earlier = await tx.idempotency_keys.made_before(attempt, now=now)
         if earlier is not None:
-            return await _run(tx, await tx.sessions.get(earlier))
+            return await tx.runs.get(earlier)
         deployment = await tx.deployments.lock(deployment_id)
         config = await tx.configs.get(deployment.game_config_id)
         values = rules.resolve(declared(config), [deployment.parameters, parameters]).values
@@ -169,8 +149,9 @@ async def start_session(
             expires_at=row.deadline_at,
         )
         await tx.idempotency_keys.made(attempt, row.session_id)
+        run = await tx.runs.get(row.session_id)
         await tx.commit()
-        return Run(row, Place(server.server_id, connect_addresses(server.address or server.name, deployment.ports)))
+        return run
 
 
 async def stop_session(*, session_id: int, force: bool, requested_by: str, now: datetime, uow: Uow) -> Run:
@@ -180,9 +161,8 @@ async def stop_session(*, session_id: int, force: bool, requested_by: str, now: 
     """
     async with uow() as tx:
         row = await tx.sessions.lock(session_id)
-        run = await _run(tx, row)
         if row.status in TERMINAL or (row.status == Status.STOPPING and not force):
-            return run
+            return await tx.runs.get(session_id)
         row.stop_requested_at = row.stop_requested_at or now
         row.stop_requested_by = row.stop_requested_by or requested_by or None
         live = await tx.sessions.live_ids([row.sgc_id])
@@ -190,6 +170,7 @@ async def stop_session(*, session_id: int, force: bool, requested_by: str, now: 
         judgement = judge(view(row, other_live=other_live), Report(status=Status.STOPPING), now)
         if judgement.verdict in (Verdict.GO, Verdict.RECOVER):
             await transitions.apply(tx, row, Change(status=judgement.status, reason="stop_requested"), now=now)
+        run = await tx.runs.get(session_id)
         tx.outbox.add_command(
             routing_key=routing.command_stop(run.server_id),
             body=commands.StopSession(session_id=session_id, force=force, issued_at=now),
@@ -212,8 +193,8 @@ async def send_input(*, session_id: int, data: bytes, timeout_s: float, uow: Uow
     if not 0 < len(data) <= MAX_INPUT_BYTES:
         raise Invalid([Problem("input", f"send 1 to {MAX_INPUT_BYTES} bytes, not {len(data)}")])
     run = await get_session(session_id=session_id, uow=uow)
-    if run.row.status != Status.RUNNING:
-        raise Conflict(f"session {session_id} is {run.row.status}; input needs a running one")
+    if run.status != Status.RUNNING:
+        raise Conflict(f"session {session_id} is {run.status}; input needs a running one")
     await write_input(session_id=session_id, server_id=run.server_id, data=data, timeout_s=timeout_s, requests=requests)
 
 
@@ -223,10 +204,6 @@ async def write_input(*, session_id: int, server_id: int, data: bytes, timeout_s
     reply = await requests.call(routing.command_send_input(server_id), body, timeout_s=timeout_s)
     if not reply.success:
         raise Conflict(f"the host refused the input: {reply.error}")
-
-
-async def _run(tx: Transaction, row: Session) -> Run:
-    return Run(row, (await tx.deployments.places([row.sgc_id]))[row.sgc_id])
 
 
 def _check_host(server: Server) -> None:

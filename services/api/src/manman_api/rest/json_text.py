@@ -49,27 +49,36 @@ def _writer(descriptor: Descriptor) -> Write:
             written = f"',\"{field.name}\":' + write{number}({value})"
             parts += f"{{{written} if message.HasField('{field.name}') else ''}}"
         else:
-            parts += f',"{field.name}":' + _inline(field, value, f"write{number}({value})")
+            parts += f',"{field.name}":' + _inline(field, value, f"write{number}")
     # Every part begins with a comma; the first of them is cut off.
     write: Write = eval(f'lambda message: "{{" + f"""{parts} """[1:-1] + "}}"', names)  # noqa: S307 - see the docstring
     return write
 
 
-def _inline(field: FieldDescriptor, value: str, written: str) -> str:
-    """Return the place of a field in an f-string: without a call for the commonest kinds."""
-    if field.is_repeated or field.type not in _INLINE:
-        return f"{{{written}}}"
-    return _INLINE[field.type].replace("VALUE", value)
+def _inline(field: FieldDescriptor, value: str, write: str) -> str:
+    """Return the place of a field in an f-string: without a call for the commonest kinds, and for what is empty."""
+    if field.is_repeated:
+        empty = "'{}'" if _is_map(field) else "'[]'"
+        return f"{{{write}(items) if (items := {value}) else {empty}}}"
+    return _INLINE[field.type].replace("VALUE", value) if field.type in _INLINE else f"{{{write}({value})}}"
 
 
 def _field(field: FieldDescriptor) -> Write:
     """Return what writes the value of a field."""
     kind = field.message_type
-    if kind is not None and kind.GetOptions().map_entry:
+    if kind is not None and _is_map(field):
         key, value = _key(kind.fields_by_name["key"]), _one(kind.fields_by_name["value"])
         return lambda entries: "{" + ",".join([f"{key(name)}:{value(entries[name])}" for name in entries]) + "}"
     one = _one(field)
-    return (lambda items: "[" + ",".join([one(item) for item in items]) + "]") if field.is_repeated else one
+    if not field.is_repeated:
+        return one
+    if kind is not None:  # one look for the writer is enough for all items
+        return lambda items: "[" + ",".join(map(_writer(kind), items)) + "]"
+    return lambda items: "[" + ",".join(map(one, items)) + "]"
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
 def _key(field: FieldDescriptor) -> Write:

@@ -17,16 +17,17 @@ from manman.v1 import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from datetime import datetime
 
     from manman.db.models import Game, GameConfig, GameConfigVolume, ServerCapability, ServerGameConfig
+    from manman.db.runs import Run
     from manman.domain.deployments import Review
     from manman.domain.environment import Variable
     from manman.domain.ports import ConnectAddress
     from manman_api.handlers.deployments import Deployed
     from manman_api.handlers.servers import Host
-    from manman_api.handlers.sessions import Crash, Run
+    from manman_api.handlers.sessions import Crash
 
 _SEVERITIES = {
     Severity.ERROR: server_game_configs_pb2.VALIDATION_SEVERITY_ERROR,
@@ -216,30 +217,35 @@ def review(found: Review) -> server_game_configs_pb2.ValidateDeploymentResponse:
     )
 
 
-def session(run: Run, make: Callable[..., sessions_pb2.Session] = sessions_pb2.Session) -> sessions_pb2.Session:
-    """Present a session. `make` is `add` of a list in a message where it is to be in that list: not copied there."""
-    row = run.row
-    return make(
-        session_id=row.session_id,
-        server_game_config_id=row.sgc_id,
-        started_at=seconds(row.started_at),
-        ended_at=seconds(row.ended_at),
-        exit_code=row.exit_code or 0,
-        status=row.status,
-        parameters=row.parameters,
-        restored_from_backup_id=row.restored_from_backup_id or 0,
-        status_reason=row.status_reason or "",
-        phase=row.phase or "",
-        progress_percent=row.progress_percent,
-        status_message=row.status_message or "",
-        server_id=run.server_id,
-        stop_requested_at=seconds(row.stop_requested_at),
-        created_at=seconds(row.created_at),
-        last_event_at=seconds(row.last_event_at),
-        connect_addresses=_addresses(run.addresses),
-        exit_signal=row.exit_signal or 0,
-        oom_killed=row.oom_killed,
-    )
+def session(run: Run, into: sessions_pb2.Session | None = None) -> sessions_pb2.Session:
+    """Present a session, in the message `into` where one is waiting for it: an item of a list.
+
+    Lists of sessions are long and asked for all the time, and setting fields takes half the time of the constructor.
+    """
+    message = sessions_pb2.Session() if into is None else into
+    message.session_id = run.session_id
+    message.server_game_config_id = run.sgc_id
+    message.server_id = run.server_id
+    message.status = run.status
+    message.created_at = run.created_at
+    message.started_at = run.started_at
+    message.ended_at = run.ended_at
+    message.last_event_at = run.last_event_at
+    message.stop_requested_at = run.stop_requested_at
+    message.exit_code = run.exit_code
+    message.exit_signal = run.exit_signal
+    message.oom_killed = run.oom_killed
+    message.restored_from_backup_id = run.restored_from_backup_id
+    message.status_reason = run.status_reason
+    message.status_message = run.status_message
+    message.phase = run.phase
+    message.progress_percent = run.progress_percent
+    parameters = message.parameters
+    for name, value in run.parameters.items():
+        parameters[name] = value
+    if run.port_bindings:
+        message.connect_addresses.extend(_addresses(run.addresses))
+    return message
 
 
 def crash(found: Crash) -> sessions_pb2.CrashRecord:
@@ -260,6 +266,7 @@ def crash(found: Crash) -> sessions_pb2.CrashRecord:
 def sessions(runs: Iterable[Run], token: str) -> sessions_pb2.ListSessionsResponse:
     """Present a page of sessions."""
     answer = sessions_pb2.ListSessionsResponse(next_page_token=token)
+    add = answer.sessions.add
     for run in runs:
-        session(run, answer.sessions.add)
+        session(run, add())
     return answer
