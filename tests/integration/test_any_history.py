@@ -93,6 +93,7 @@ def silence() -> Iterator[None]:
 
 
 which = st.integers(0, 5)
+calls = st.sampled_from(("start", "start", "stop", "stop", "undeploy"))
 pauses = st.sampled_from((0, 0, 1, 9, 10, 11, 29, 31, 60, 61, 119, 121, 181, 299, 301, 901))
 reports = st.fixed_dictionaries(
     {"session": which, "status": st.sampled_from(("starting", "running", "stopping", "stopped", "crashed", "odd"))},
@@ -185,7 +186,7 @@ class History(RuleBasedStateMachine):
         """Do the same: it is what happens most."""
         self.hear(spoken, pause)
 
-    @rule(what=st.sampled_from(("start", "start", "stop", "stop", "undeploy")), at=which, force=st.booleans(), pause=pauses)
+    @rule(what=calls, at=which, force=st.booleans(), pause=pauses)
     def call(self, what: str, at: int, force: bool, pause: int) -> None:  # noqa: FBT001 - hypothesis passes it by name
         """Call the API."""
         self._wait(pause)
@@ -209,9 +210,7 @@ class History(RuleBasedStateMachine):
 
     def _stop(self, session_id: int, *, force: bool) -> None:
         now, uow = self.ledger.now, self.bench.uow
-        assert self._done(
-            sessions.stop_session(session_id=session_id, force=force, requested_by="", now=now, uow=uow)
-        )
+        assert self._done(sessions.stop_session(session_id=session_id, force=force, requested_by="", now=now, uow=uow))
         self.ledger.stop(session_id, force=force)
 
     def _undeploy(self, sgc_id: int) -> None:

@@ -181,6 +181,23 @@ async def test_a_silent_host_goes_stale_and_comes_back(run: Run, world: Any, out
         await eventually(lambda: _heard_at_least(outside, ["manman.host.stale", "manman.host.online"]))
 
 
+async def test_of_two_processes_one_sweeps_and_the_other_goes_on_when_it_ends(run: Run, database: Any) -> None:
+    async with contextlib.AsyncExitStack() as first:
+        await first.enter_async_context(run())
+        (holder,) = await eventually(lambda: _sweepers(database))
+        async with run():
+            assert _sweepers(database) == [holder]
+            await first.aclose()
+            await eventually(lambda: _sweepers(database) not in ([], [holder]), timeout_s=5)
+
+
+async def test_a_process_that_stands_by_does_not_wait_for_the_relay_of_the_other(run: Run) -> None:
+    async with run():
+        started = asyncio.get_running_loop().time()
+        async with run():
+            assert asyncio.get_running_loop().time() - started < app.DRAIN_FIRST_S
+
+
 async def test_a_process_of_one_component_does_only_that(run: Run, world: Any, outside: Outside, database: Any) -> None:
     session_id = await world.session(Status.STARTING)
     async with run(components=("events",)):
@@ -245,6 +262,12 @@ def test_wrong_settings_are_named_and_nothing_starts(variables: dict[str, str], 
     assert started.returncode == 2
     assert hint in output
     assert "Traceback" not in output
+
+
+def _sweepers(database: Any) -> list[dict[str, object]]:
+    query = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = %s"
+    rows: list[dict[str, object]] = database.rows(query, app.SWEEPS_LOCK & 0xFFFFFFFF)
+    return rows
 
 
 async def _heard(outside: Outside, keys: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""`python -m manman_devstack up|down|status|clean|prepare|demo|bench-api`."""
+"""`python -m manman_devstack up|down|status|clean|prepare|demo|bench-api|chaos`."""
 
 import argparse
 import sys
@@ -17,7 +17,15 @@ def main() -> int:
     commands.add_parser("prepare", help="install and build what the tests need, so that no test waits for it")
     commands.add_parser("demo", help="play a real game server through the running platform")
     commands.add_parser("bench-api", help="measure what calls of the API cost")
-    command = parser.parse_args().command
+    faults = commands.add_parser("chaos", help="do every fault to a processor, its broker and its database")
+    faults.add_argument("only", nargs="*", metavar="FAULT", help="only these; then docs/reliability.md is not written")
+    faults.add_argument("--short", action="store_true", help="as short as in the tests; the page is not written")
+    arguments = parser.parse_args()
+    command = arguments.command
+    if command == "chaos":
+        from manman_devstack.chaos import run as chaos  # noqa: PLC0415 - the other commands start faster without it
+
+        return chaos.run(short=arguments.short, only=arguments.only)
     if command == "demo":
         from manman_devstack import demo  # noqa: PLC0415 - the other commands start faster without it
 

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.2
@@ -12,6 +12,10 @@ _LONGEST_PAUSE_S = 0.2
 T = TypeVar("T")
 
 
+@overload
+async def eventually(check: Callable[[], Awaitable[T]], *, timeout_s: float = 10.0) -> T: ...
+@overload
+async def eventually(check: Callable[[], T], *, timeout_s: float = 10.0) -> T: ...
 async def eventually(check: Callable[[], Awaitable[T]] | Callable[[], T], *, timeout_s: float = 10.0) -> T:
     """Ask `check` again and again until it answers something true, and return that answer.
 

@@ -3,14 +3,23 @@
 An onlooker peeks at queues and collects what a subscriber of an exchange receives, in order.
 """
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import ChannelNotFoundEntity
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
 from yarl import URL
+
+AWAY = (OSError, AMQPError, DeliveryError, RuntimeError)
+"""What the plain client raises when the broker is away, or has no queue for a message that must have one."""
+
+IN_FLIGHT = 500
+"""So many messages wait for their confirms at once."""
+
+ANSWER_WITHIN_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,29 @@ class Onlooker:
         """Publish as a stranger would: confirmed, persistent, to whoever listens."""
         async with self._channel() as channel:
             to = await channel.get_exchange(exchange, ensure=False) if exchange else channel.default_exchange
-            message = aio_pika.Message(body, message_id=message_id, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-            await to.publish(message, routing_key, mandatory=False)
+            await to.publish(_persistent(body, message_id), routing_key, mandatory=False)
+
+    async def publish_all(self, exchange: str, messages: Sequence[tuple[str, bytes, str]]) -> None:
+        """Publish many in their order, each with its key, body and message id, and wait until all are confirmed.
+
+        Raises one of `AWAY` when the broker is gone or somebody has no queue; then nobody knows which of them arrived.
+        """
+        async with asyncio.timeout(ANSWER_WITHIN_S + len(messages) / IN_FLIGHT), self._channel() as channel:
+            to = await channel.get_exchange(exchange, ensure=False)
+            for start in range(0, len(messages), IN_FLIGHT):
+                async with _lost_is_away():
+                    await asyncio.gather(
+                        *(to.publish(_persistent(body, name), key) for key, body, name in messages[start:][:IN_FLIGHT])
+                    )
+
+    async def consumers(self, queue: str) -> int:
+        """Return how many consumers a queue has; 0 if there is no such queue."""
+        async with self._channel() as channel:
+            try:
+                declared = await channel.declare_queue(queue, passive=True)
+            except ChannelNotFoundEntity:
+                return 0
+            return declared.declaration_result.consumer_count or 0
 
     async def subscribe(self, queue: str, exchange: str, key: str) -> None:
         """Make a durable queue bound with `key`, as a subscriber does that must not miss anything."""
@@ -82,7 +112,23 @@ class Onlooker:
     @contextlib.asynccontextmanager
     async def _channel(self) -> AsyncIterator[AbstractChannel]:
         async with amqp(self.url) as connection:
-            yield await connection.channel()
+            yield await connection.channel(on_return_raises=True)
+
+
+def _persistent(body: bytes, message_id: str | None) -> aio_pika.Message:
+    return aio_pika.Message(body, message_id=message_id, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+
+
+@contextlib.asynccontextmanager
+async def _lost_is_away() -> AsyncIterator[None]:
+    """Turn the cancellation with which the client ends calls on a dead connection into an error."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionError("the connection was lost") from None
 
 
 @contextlib.asynccontextmanager

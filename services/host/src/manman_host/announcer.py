@@ -18,6 +18,7 @@ import structlog
 
 from manman import clock
 from manman.bus.connection import Backoff
+from manman.bus.publisher import Unroutable
 from manman.errors import Unavailable
 from manman.messages import routing
 from manman.messages.codec import encode
@@ -93,7 +94,7 @@ class Announcer:
         await self._publisher.publish(routing.EXCHANGE, key, body, message_id=str(uuid4()), timeout_s=GOODBYE_TIMEOUT_S)
 
     async def run(self) -> None:
-        """Publish what is queued, for ever; while the broker is away the order and the reports are kept."""
+        """Publish what is queued, for ever; while the broker is away, or nobody's queue takes it, all of it is kept."""
         backoff = Backoff(longest_s=5.0)
         while True:
             await self._wake.wait()
@@ -102,7 +103,7 @@ class Announcer:
                 report = self._waiting[0]
                 try:
                     await self._publish(report)
-                except Unavailable as error:
+                except (Unavailable, Unroutable) as error:
                     log.warning("report_waits", waiting=len(self._waiting), reason=str(error))
                     await backoff.pause()
                     continue
@@ -112,7 +113,11 @@ class Announcer:
     async def _publish(self, report: SessionReported) -> None:
         event_id = report.event_id if isinstance(report.event_id, UUID) else uuid4()
         await self._publisher.publish(
-            routing.EXCHANGE, routing.status_session(report.session_id), encode(report), message_id=str(event_id)
+            routing.EXCHANGE,
+            routing.status_session(report.session_id),
+            encode(report),
+            message_id=str(event_id),
+            mandatory=True,
         )
 
     async def _mark_known(self, report: SessionReported) -> None:

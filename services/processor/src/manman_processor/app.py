@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from manman.bus.connection import connect
+from manman.bus.connection import Backoff, connect
 from manman.bus.consumer import consume_batches
 from manman.bus.publisher import Publisher
 from manman.bus.topology import event_queue
 from manman.db.engine import connected, ping
+from manman.db.leadership import lead
 from manman.db.unit_of_work import UnitOfWork
 from manman.errors import Unavailable
 from manman.health import Health
@@ -40,10 +41,20 @@ if TYPE_CHECKING:
     from manman.bus.connection import Connection
     from manman.bus.consumer import Delivery
     from manman.db.unit_of_work import Uow
+    from manman.health import Component
     from manman_processor.settings import Settings
 
 DRAIN_FIRST_S = 10.0
 """So long the consumer waits for the relay to send what an earlier process left behind."""
+
+LONGEST_PAUSE_S = 2.0
+"""So long at most it takes to notice that the broker is back: processors are few, hosts wait for them."""
+
+SWEEPS_LOCK = 0x6D616E6D_7377
+"""The advisory lock of the process that sweeps."""
+
+LEADERSHIP_CHECK_S = 1.0
+"""How often the process that sweeps asks whether it still holds the lock."""
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +65,9 @@ async def main(settings: Settings) -> None:
     async with (
         health.serve(settings.health_check_host, settings.health_check_port),
         connected(settings) as engine,
-        connect(settings, "processor", component=health.component("broker")) as connection,
+        connect(
+            settings, "processor", component=health.component("broker"), longest_pause_s=LONGEST_PAUSE_S
+        ) as connection,
         Publisher(connection) as publisher,
         asyncio.TaskGroup() as group,
     ):
@@ -89,8 +102,8 @@ async def main(settings: Settings) -> None:
             )
             group.create_task(collector.run(), name="dead-letters")
         if "sweeps" in settings.components:
-            for sweep in sweeps(settings, uow, connection, hearing):
-                group.create_task(sweep, name="sweep")
+            component = health.component("sweeps")
+            group.create_task(_sweep(settings, uow, connection, hearing, component), name="sweeps")
 
 
 async def _consume(
@@ -122,6 +135,25 @@ async def _consume(
     )
 
 
+async def _sweep(settings: Settings, uow: Uow, connection: Connection, hearing: Hearing, component: Component) -> None:
+    """Run the sweeps for ever, whenever no other process does; standing by is fine, too."""
+    backoff = Backoff()
+    component.up()
+    while True:
+        try:
+            async with lead(settings, lock=SWEEPS_LOCK) as leadership, asyncio.TaskGroup() as group:
+                log.info("sweeping")
+                component.up()
+                backoff.reset()
+                for sweep in sweeps(settings, uow, connection, hearing):
+                    group.create_task(sweep, name="sweep")
+                while True:
+                    await leadership.wait(LEADERSHIP_CHECK_S)
+        except* Unavailable as lost:
+            component.down(str(lost.exceptions[0]))
+        await backoff.pause()
+
+
 def sweeps(
     settings: Settings, uow: Uow, connection: Connection, hearing: Hearing
 ) -> list[Coroutine[object, object, None]]:
@@ -146,19 +178,16 @@ def sweeps(
             "stale_hosts",
             listening(lambda now: stale_hosts.sweep(uow, now, stale_after), heard_enough),
             settings.stale_host_check_interval_seconds,
-            first_after_s=settings.stale_host_threshold_seconds,
         ),
         run_periodically(
             "lost_sessions",
             listening(lambda now: lost_sessions.sweep(uow, now, offline_limit), heard_enough),
             settings.session_check_interval_seconds,
-            first_after_s=settings.stale_host_threshold_seconds,
         ),
         run_periodically(
             "overdue_sessions",
             listening(lambda now: overdue_sessions.sweep(uow, now, limits), max(heard_enough, limits.starting)),
             settings.session_check_interval_seconds,
-            first_after_s=settings.session_check_interval_seconds,
         ),
         run_periodically(
             "log_streams",

@@ -92,7 +92,7 @@ class Relay:
         self._component.up()  # standing by is fine, too
         while True:
             try:
-                async with lead(self._database, lock=LOCK, channel=CHANNEL) as leadership:
+                async with lead(self._database, lock=LOCK, channel=CHANNEL, standby=self.drained.set) as leadership:
                     log.info("relaying")
                     try:
                         while True:

@@ -96,11 +96,14 @@ def broker_errors(doing: str) -> Iterator[None]:
 class Connection:
     """One AMQP connection under a name, kept up by `run`. Make it with `connect`."""
 
-    def __init__(self, settings: BusSettings, name: str, component: Component | None) -> None:
+    def __init__(
+        self, settings: BusSettings, name: str, component: Component | None, longest_pause_s: float = LONGEST_PAUSE_S
+    ) -> None:
         self.name = name
         self.exchanges = (routing.EXCHANGE, settings.external_exchange)
         self._settings = settings
         self._component = component
+        self._longest_pause_s = longest_pause_s
         self._raw: AbstractConnection | None = None
         self._up = asyncio.Event()
 
@@ -140,7 +143,7 @@ class Connection:
 
     async def run(self) -> None:
         """Connect, stay connected, connect again; for ever."""
-        backoff = Backoff()
+        backoff = Backoff(longest_s=self._longest_pause_s)
         while True:
             lost = asyncio.Event()
             try:
@@ -192,15 +195,20 @@ class Connection:
 
 @contextlib.asynccontextmanager
 async def connect(
-    settings: BusSettings, name: str, *, component: Component | None = None, wait: bool = True
+    settings: BusSettings,
+    name: str,
+    *,
+    component: Component | None = None,
+    wait: bool = True,
+    longest_pause_s: float = LONGEST_PAUSE_S,
 ) -> AsyncIterator[Connection]:
     """Keep a connection for the block; `name` shows in the broker's management page.
 
     With `wait` the block begins when the broker was reached for the first time, however long that takes; without it
     begins at once, for a service that is of some use without a broker. `component` (of `manman.health`) is told
-    about every change.
+    about every change. `longest_pause_s` is how long it takes at most to find out that a broker is back.
     """
-    connection = Connection(settings, name, component)
+    connection = Connection(settings, name, component, longest_pause_s)
     async with running(connection.run(), f"bus-connection-{name}"):
         if wait:
             await connection.wait_up()

@@ -150,6 +150,7 @@ async def keep_subscribed(
             component.down(f"not consuming {queue.name}: {reason}")
         log.warning("consumer_lost", queue=queue.name, reason=reason)
         await backoff.pause()
+        await connection.wait_up()  # without this the pauses would grow while the broker is away
 
 
 async def _watch(channel: AbstractChannel, name: str, subscription: Subscription) -> None:

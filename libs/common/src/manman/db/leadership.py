@@ -1,7 +1,7 @@
 """Leadership: of several processes that could do a job, one holds an advisory lock and does it.
 
 The lock belongs to a connection of its own, outside the pool (a pooled one would keep the lock when it is given
-back). The same connection hears notifications. When it breaks, the lock is gone and so is the leadership.
+back). The same connection can hear notifications. When it breaks, the lock is gone and so is the leadership.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from psycopg import sql
 from manman.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from manman.settings import DatabaseSettings
 
@@ -27,10 +27,10 @@ ANSWER_TIMEOUT_S = 10.0
 
 
 class Leadership:
-    """The lock, held, and an ear on one notification channel."""
+    """The lock, held, and an ear on one notification channel if there is one."""
 
     def __init__(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
-        """Take over a connection that holds the lock and listens."""
+        """Take over a connection that holds the lock, and may listen."""
         self._connection = connection
 
     async def wait(self, timeout_s: float) -> None:
@@ -48,8 +48,12 @@ class Leadership:
 
 
 @asynccontextmanager
-async def lead(settings: DatabaseSettings, *, lock: int, channel: str) -> AsyncIterator[Leadership]:
-    """Wait until the lock is ours, listen on `channel`, and give the leadership; the end of the block ends it.
+async def lead(
+    settings: DatabaseSettings, *, lock: int, channel: str = "", standby: Callable[[], None] = lambda: None
+) -> AsyncIterator[Leadership]:
+    """Wait until the lock is ours, listen on `channel` if named, and give the leadership; the end of the block ends it.
+
+    `standby` is called each time that another process turns out to have the lock.
 
     Raises:
         Unavailable: the database cannot be reached.
@@ -67,9 +71,11 @@ async def lead(settings: DatabaseSettings, *, lock: int, channel: str) -> AsyncI
         )
     async with connection:
         with _lost():
-            while not await _try_lock(connection, lock):  # noqa: ASYNC110 - the lock is another process's to give
+            while not await _try_lock(connection, lock):
+                standby()
                 await asyncio.sleep(STANDBY_POLL_S)
-            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            if channel:
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
         yield Leadership(connection)
 
 
