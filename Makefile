@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status demo check format test test-fast bench-api chaos protos clean
+.PHONY: help setup up down status demo check format test test-fast bench-api bench-processor chaos protos clean
 
 UV_VERSION := 0.13.9
 UV := .venv/bin/uv
@@ -65,6 +65,9 @@ bench-api: setup ## Measure what calls of the API cost, into docs/performance.md
 
 test-fast: setup ## Only what needs no service: the domain and the messages
 	@.venv/bin/pytest -q libs/common/tests/domain libs/common/tests/messages
+
+bench-processor: setup ## How fast the processor is; writes its section of docs/performance.md (six minutes)
+	@$(RUN) manman_devstack bench-processor
 
 chaos: setup ## Do every fault to the processor, its broker and its database, and write docs/reliability.md
 	@$(RUN) manman_devstack chaos

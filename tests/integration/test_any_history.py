@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from manman.bus.consumer import Delivery
+from manman.bus.delivery import Delivery
 from manman.db.engine import connected
 from manman.db.unit_of_work import UnitOfWork
 from manman.errors import Conflict, ManManError

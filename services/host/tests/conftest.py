@@ -19,7 +19,7 @@ import pytest
 
 from manman.bus import topology
 from manman.bus.connection import Connection, connect
-from manman.bus.consumer import Delivery, consume
+from manman.bus.consumer import consume
 from manman.bus.publisher import Publisher
 from manman.bus.streams import read_log
 from manman.health import Health
@@ -41,6 +41,7 @@ from manman_host.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from manman.bus.delivery import Delivery
     from manman.messages.body import Body
     from manman_devstack.private_engine import PrivateEngine
     from manman_devstack.rabbitmq import PrivateRabbitmq

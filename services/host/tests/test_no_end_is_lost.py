@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from manman import clock
-from manman.bus.consumer import Delivery
+from manman.bus.delivery import Delivery
 from manman.bus.publisher import Publisher
 from manman.messages.codec import encode
 from manman.messages.commands import StopSession

@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from manman.bus.connection import Connection, connect
-from manman.bus.consumer import Delivery
+from manman.bus.delivery import Delivery
 from manman.bus.publisher import Publisher
 from manman.db import transitions
 from manman.db.engine import connected

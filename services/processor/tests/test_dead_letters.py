@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 from manman import clock
 from manman.background import running
 from manman.bus.connection import Connection
-from manman.bus.consumer import Delivery, to_delivery
+from manman.bus.consumer import to_delivery
+from manman.bus.delivery import Delivery
 from manman.bus.publisher import Publisher
 from manman.bus.topology import declare_host_command_queue, declare_queue, event_queue
 from manman.health import Health

@@ -222,6 +222,19 @@ async def test_lost_sessions_come_back_though_their_host_said_that_it_is_online_
     assert database.session(session_id)["status"] == "running"
 
 
+async def test_lost_sessions_come_back_when_their_host_leaves_and_returns_within_one_batch(
+    desk: Any, world: Any, database: Any
+) -> None:
+    session_id = await world.session(Status.LOST, lost_reason="host_offline")
+    await world.host("online", offline_since=NOW)
+    desk.wait(60)
+    await desk.take(
+        ("status.host.1", HostReported(server_id=world.server_id, status="offline")),
+        ("health.host.1", Heartbeat(server_id=world.server_id, session_stats=SessionStats(total=1, running=1))),
+    )
+    assert database.session(session_id)["status"] == "running"
+
+
 async def test_how_many_run_says_nothing_about_lost_sessions_once_a_host_is_back_for_a_while(
     desk: Any, world: Any, database: Any
 ) -> None:

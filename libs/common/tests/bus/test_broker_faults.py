@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from manman.background import running
 from manman.bus import topology
 from manman.bus.connection import Connection, connect
-from manman.bus.consumer import Delivery, consume_batches
+from manman.bus.consumer import consume_batches
+from manman.bus.delivery import Delivery
 from manman.bus.publisher import Outgoing, Publisher
 from manman.bus.requests import Requests
 from manman.bus.streams import read_log

@@ -5,7 +5,8 @@ import pytest
 from manman.background import running
 from manman.bus import topology
 from manman.bus.connection import Connection
-from manman.bus.consumer import Delivery, consume
+from manman.bus.consumer import consume
+from manman.bus.delivery import Delivery
 from manman.bus.publisher import Publisher
 from manman.bus.topology import Queue
 from manman.errors import Conflict, Invalid, Problem, Unavailable

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from manman.domain.hosts import came_back, is_stale
+from manman.domain.hosts import RETURNING, came_back, is_returning, is_stale
 
 NOW = datetime(2026, 7, 18, 10, tzinfo=UTC)
 TEN = timedelta(seconds=10)
@@ -29,3 +29,16 @@ def test_a_host_seen_in_the_future_is_not_stale() -> None:
 def test_a_sign_of_life_is_news_unless_the_host_is_online() -> None:
     assert came_back("offline")
     assert not came_back("online")
+
+
+@pytest.mark.parametrize(
+    ("status", "since", "returning"),
+    [
+        ("offline", None, True),
+        ("online", NOW, True),
+        ("online", NOW - RETURNING, False),
+        ("online", None, False),
+    ],
+)
+def test_a_host_returns_until_it_is_back_for_a_while(status: str, since: datetime | None, *, returning: bool) -> None:
+    assert is_returning(status, since, NOW) == returning

@@ -1,4 +1,4 @@
-"""`python -m manman_devstack up|down|status|clean|prepare|demo|bench-api|chaos`."""
+"""`python -m manman_devstack up|down|status|clean|prepare|demo|bench-api|bench-processor|chaos`."""
 
 import argparse
 import sys
@@ -17,6 +17,7 @@ def main() -> int:
     commands.add_parser("prepare", help="install and build what the tests need, so that no test waits for it")
     commands.add_parser("demo", help="play a real game server through the running platform")
     commands.add_parser("bench-api", help="measure what calls of the API cost")
+    commands.add_parser("bench-processor", help="measure how fast the processor is")
     faults = commands.add_parser("chaos", help="do every fault to a processor, its broker and its database")
     faults.add_argument("only", nargs="*", metavar="FAULT", help="only these; then docs/reliability.md is not written")
     faults.add_argument("--short", action="store_true", help="as short as in the tests; the page is not written")
@@ -34,6 +35,10 @@ def main() -> int:
         from manman_devstack.bench import api  # noqa: PLC0415 - the same
 
         return api.run()
+    if command == "bench-processor":
+        from manman_devstack.bench import processor  # noqa: PLC0415 - the same
+
+        return processor.run()
     try:
         return {
             "up": command_line.up,

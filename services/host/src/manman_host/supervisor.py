@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from manman.bus.connection import Connection
-    from manman.bus.consumer import Delivery
+    from manman.bus.delivery import Delivery
     from manman.bus.publisher import Publisher
     from manman.messages.health import SessionInventoryItem
     from manman_host.session_start import Parts

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from manman.bus.connection import Connection
-    from manman.bus.consumer import Delivery
+    from manman.bus.delivery import Delivery
     from manman.db.unit_of_work import Uow
     from manman.health import Component
     from manman_processor.settings import Settings

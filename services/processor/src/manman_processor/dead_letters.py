@@ -3,7 +3,8 @@
 A letter is acknowledged after the transaction that stored it; until then, and while the database is away, it stays in
 its dead-letter queue. A crash in between delivers it again, and the second copy is known by its message id, content
 and replay. Read are the dead letters of the reports and of every host in the database, at most so many hosts at a
-time: of more, each look takes the next ones.
+time: of more, each look takes the next ones. Reports may die by the thousand and are read in batches, on a lane of
+their own; the letters of a host are few and cost a channel.
 
 Not here: what makes a letter of a message (`manman.bus.consumer`), and what is done with it (the API).
 """
@@ -21,7 +22,8 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from manman import clock
-from manman.bus.consumer import consume_batches
+from manman.bus.consumer import consume, consume_batches
+from manman.bus.delivery import Delivery
 from manman.bus.topology import host_command_queue
 from manman.errors import Unavailable
 from manman.messages import dead_letters
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from manman.bus.connection import Connection
-    from manman.bus.consumer import Delivery
+    from manman.bus.delivery import Delivery
     from manman.bus.topology import Queue
     from manman.db.unit_of_work import Uow
     from manman.health import Component
@@ -81,7 +83,7 @@ class Collector:
     async def run(self) -> None:
         """Read for ever."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._read(self._reports, self._component), name="dead-letters")
+            group.create_task(self._read_reports(), name="dead-letters")
             await run_periodically("dead_letter_queues", lambda _: self._look(group), self._look_s)
 
     async def _look(self, group: asyncio.TaskGroup) -> int:
@@ -96,31 +98,42 @@ class Collector:
             self._readers.pop(server_id).cancel()
         fresh = wanted - self._readers.keys()
         for server_id in sorted(fresh):
-            reader = self._read(host_command_queue(server_id))
+            reader = self._read_host(server_id)
             self._readers[server_id] = group.create_task(reader, name=f"dead-letters-{server_id}")
         return len(fresh)
 
-    async def _read(self, queue: Queue, component: Component | None = None) -> None:
-        if queue.dead_letters is None:
-            raise ValueError(f"{queue.name} has no dead letters")
+    async def _read_reports(self) -> None:
+        queue = self._reports
 
         async def store(batch: list[Delivery]) -> Sequence[None]:
-            try:
-                await self._store(queue.name, batch)
-            except Exception as error:  # whatever it is, a letter that is not stored stays where it is
-                log.exception("dead_letters_not_stored", queue=queue.name, letters=len(batch))
-                raise Unavailable(f"the dead letters of {queue.name} cannot be stored") from error
+            await self._store(queue.name, batch)
             return [None] * len(batch)
 
         await consume_batches(
-            self._connection, queue.dead_letters, store, prefetch=PREFETCH, max_batch=BATCH, component=component
+            self._connection, _letters_of(queue), store, prefetch=PREFETCH, max_batch=BATCH, component=self._component
         )
 
-    async def _store(self, queue: str, batch: Sequence[Delivery]) -> None:
-        async with self._uow() as tx:
-            stored = await tx.dead_letters.store([read(queue, delivery, self._now()) for delivery in batch])
-            await tx.commit()
+    async def _read_host(self, server_id: int) -> None:
+        queue = host_command_queue(server_id)
+        await consume(
+            self._connection, _letters_of(queue), lambda letter: self._store(queue.name, [letter]), prefetch=BATCH
+        )
+
+    async def _store(self, queue: str, letters: Sequence[Delivery]) -> None:
+        try:
+            async with self._uow() as tx:
+                stored = await tx.dead_letters.store([read(queue, letter, self._now()) for letter in letters])
+                await tx.commit()
+        except Exception as error:  # whatever it is, a letter that is not stored stays where it is
+            log.exception("dead_letters_not_stored", queue=queue, letters=len(letters))
+            raise Unavailable(f"the dead letters of {queue} cannot be stored") from error
         STORED.labels(queue).inc(stored)
+
+
+def _letters_of(queue: Queue) -> Queue:
+    if queue.dead_letters is None:
+        raise ValueError(f"{queue.name} has no dead letters")
+    return queue.dead_letters
 
 
 def turn(ids: Sequence[int], number: int, most: int) -> Sequence[int]:

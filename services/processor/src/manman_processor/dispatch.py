@@ -1,7 +1,7 @@
 """Dispatch: what a message is, by its routing key, and one transaction for everything that has arrived.
 
-A batch is folded in the order of the queue: the sessions and hosts that it names are locked first, in id order; then
-each message changes the rows in memory; one commit writes rows and outbox together. A message that is refused (broken
+A batch is folded in the order of the queue: the hosts and sessions that it names are locked first (`books`); then each
+message changes their rows in memory; one commit writes rows and outbox together. A message that is refused (broken
 JSON, unknown key, session or host, an impossible report) changes nothing and is answered with its error, which sends
 it alone to the dead letters.
 
@@ -21,8 +21,8 @@ from manman import clock
 from manman.errors import Invalid, ManManError, Problem, TimedOut, Unavailable
 from manman.messages.codec import decode
 from manman.messages.health import Heartbeat
-from manman.messages.routing import matches
 from manman.messages.status import HostReported, SessionReported
+from manman_processor.books import open_books
 from manman_processor.handlers.hosts import heartbeat_received, host_reported
 from manman_processor.handlers.sessions import session_reported
 
@@ -30,17 +30,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from manman.bus.consumer import Delivery
-    from manman.db.unit_of_work import Transaction, Uow
+    from manman.bus.delivery import Delivery
+    from manman.db.unit_of_work import Uow
+    from manman_processor.books import Books
 
 Message: TypeAlias = SessionReported | HostReported | Heartbeat
 
 MESSAGE_TYPES: tuple[tuple[str, type[Message]], ...] = (
-    ("status.session.#", SessionReported),
-    ("status.host.#", HostReported),
-    ("health.#", Heartbeat),
+    ("status.session.", SessionReported),
+    ("status.host.", HostReported),
+    ("health.", Heartbeat),
 )
-"""Which body a key announces; the first pattern that matches counts."""
+"""Which body a key announces, by its first words."""
 
 REFUSED = Counter("manman_reports_refused_total", "Reports of hosts that were refused, by reason.", ["reason"])
 BATCHES = Counter("manman_report_batches_total", "Transactions made for reports of hosts.")
@@ -72,7 +73,8 @@ class Dispatch:
         except ManManError as error:
             # the database itself refused something that one of them said
             if len(batch) > 1:
-                return [(await self.handle([delivery]))[0] for delivery in batch]
+                half = len(batch) // 2
+                return [*await self.handle(batch[:half]), *await self.handle(batch[half:])]
             results = [error]
         for refusal in filter(None, results):
             REFUSED.labels(type(refusal).__name__).inc()
@@ -83,54 +85,46 @@ class Dispatch:
         messages: list[Message | ManManError] = [read(delivery) for delivery in batch]
         results: list[Exception | None] = [item if isinstance(item, ManManError) else None for item in messages]
         last_beat = _fold_heartbeats(messages)
-        async with self._uow() as tx:
-            await self._lock(tx, messages)
+        now = self._now()
+        async with self._uow.batch() as transaction:
+            books = await open_books(transaction, messages, now=now, grace_s=self._inventory_grace_s)
             for index, message in enumerate(messages):
                 if isinstance(message, ManManError):
                     continue
                 if isinstance(message, Heartbeat) and last_beat[message.server_id] != index:
                     continue
                 try:
-                    await self._apply(tx, message)
-                except (Unavailable, TimedOut):
-                    raise
+                    await self._apply(books, message, now)
                 except ManManError as error:
-                    if error.__cause__ is not None:  # the database refused it, and with it this transaction
-                        raise
                     results[index] = error
-            await tx.commit()
+            books.close()
+            await transaction.commit()
+        if books.changed:
+            log.info("sessions_changed", **books.changed)
         BATCHES.inc()
         return results
 
-    async def _lock(self, tx: Transaction, messages: Sequence[Message | ManManError]) -> None:
-        servers = {item.server_id for item in messages if isinstance(item, HostReported | Heartbeat)}
-        sessions = {item.session_id for item in messages if isinstance(item, SessionReported)}
-        if servers:
-            await tx.servers.lock_all(servers)
-        if sessions:
-            rows = await tx.sessions.lock_all(sessions)
-            await tx.deployments.origins({row.sgc_id for row in rows.values()})
-
-    async def _apply(self, tx: Transaction, message: Message) -> None:
-        now = self._now()
+    async def _apply(self, books: Books, message: Message, now: datetime) -> None:
+        """Change the books as the message says; what it refuses has changed nothing. Asks the database nothing."""
         match message:
             case SessionReported():
-                await session_reported(tx, message, now=now)
+                await session_reported(books, message, now=now)
             case HostReported():
-                await host_reported(tx, message, now=now)
+                await host_reported(books, message, now=now)
             case Heartbeat():
-                await heartbeat_received(tx, message, now=now, grace_s=self._inventory_grace_s)
+                await heartbeat_received(books, message, now=now, grace_s=self._inventory_grace_s)
 
 
 def read(delivery: Delivery) -> Message | ManManError:
     """Return the message, or why it cannot be read."""
-    for pattern, kind in MESSAGE_TYPES:
-        if matches(pattern, delivery.routing_key):
+    key = f"{delivery.routing_key}."
+    for words, kind in MESSAGE_TYPES:
+        if key.startswith(words):
             try:
                 return decode(kind, delivery.body)
             except ManManError as error:
                 return error
-    known = ", ".join(pattern for pattern, _ in MESSAGE_TYPES)
+    known = ", ".join(f"{words}#" for words, _ in MESSAGE_TYPES)
     return Invalid([Problem("routing_key", f"use one of {known}, not {delivery.routing_key!r}")])
 
 

@@ -30,12 +30,12 @@ from manman.messages.routing import COMMAND_START_PATTERN, EXTERNAL_EXCHANGE, ma
 from manman_processor.handlers.sessions import start_undeliverable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from manman.bus.connection import Connection
     from manman.bus.publisher import Publisher
-    from manman.db.models import Outbox
+    from manman.db.outbox import Unpublished
     from manman.db.unit_of_work import Uow
     from manman.health import Component
     from manman.settings import DatabaseSettings
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 LOCK = 0x6D616E6D_7265
 """The advisory lock of the process that relays."""
 
-BATCH = 200
+BATCH = 1000
+DECLARED_AT_ONCE = 16
 LAST_DRAIN_S = 5.0
 
 RELAYED = Counter("manman_outbox_relayed_total", "Rows of the outbox that were settled.", ["outcome"])
@@ -115,32 +116,35 @@ class Relay:
 
         """
         settled = 0
+        rows: Sequence[Unpublished] = []
+        outcome = Outcome()
         while True:
-            async with self._uow() as tx:
-                rows = await tx.outbox.unpublished(limit=BATCH)
-                DEPTH.set(len(rows) if len(rows) < BATCH else await tx.outbox.depth())
+            if outcome.failed:
+                await self._fail([row for row in rows if row.id in outcome.failed], outcome.failed, now())
+            rows = await self._uow.waiting.next_after(outcome.published, now=now(), limit=BATCH)
+            RELAYED.labels("published").inc(len(outcome.published))
+            RELAYED.labels("failed").inc(len(outcome.failed))
+            settled += len(outcome.published) + len(outcome.failed)
+            if outcome.held:
+                raise Unavailable(outcome.held)
+            DEPTH.set(len(rows) if len(rows) < BATCH else await self._uow.waiting.depth())
             if not rows:
                 self.drained.set()
                 return settled
             outcome = await self._send(rows, now())
-            await self._settle(rows, outcome, now())
-            settled += len(outcome.published) + len(outcome.failed)
-            if outcome.held:
-                raise Unavailable(outcome.held)
 
-    async def _send(self, rows: Sequence[Outbox], now: datetime) -> Outcome:
+    async def _send(self, rows: Sequence[Unpublished], now: datetime) -> Outcome:
         outcome = Outcome()
-        sendable: list[Outbox] = []
+        sendable: list[Unpublished] = []
+        not_prepared = await self._prepare(row for row in rows if row.expires_at is None or row.expires_at > now)
         for row in rows:
             if row.expires_at is not None and row.expires_at <= now:
                 outcome.failed[row.id] = "it expired before it could be sent"
-                continue
-            try:
-                await self._prepare(row)
-            except Unavailable as error:
-                outcome.held = str(error)
+            elif row.id in not_prepared:
+                outcome.held = not_prepared[row.id]
                 break
-            sendable.append(row)
+            else:
+                sendable.append(row)
         results = await self._publisher.publish_many([self._outgoing(row, now) for row in sendable])
         for row, result in zip(sendable, results, strict=True):
             if result is None:
@@ -153,47 +157,51 @@ class Relay:
                 break
         return outcome
 
-    async def _prepare(self, row: Outbox) -> None:
-        if row.session_id is None or not matches(COMMAND_START_PATTERN, row.routing_key):
-            return
-        try:
-            await declare_log_stream(self._connection, row.session_id)
-        except Unavailable:
-            raise
-        except ManManError as error:
-            log.warning("log_stream_refused", session_id=row.session_id, error=str(error))
+    async def _prepare(self, rows: Iterable[Unpublished]) -> dict[int, str]:
+        """Declare the log streams of sessions that start, some at a time; return which could not be, and why."""
+        failed: dict[int, str] = {}
+        free = asyncio.Semaphore(DECLARED_AT_ONCE)
 
-    def _outgoing(self, row: Outbox, now: datetime) -> Outgoing:
+        async def declare(row: Unpublished, session_id: int) -> None:
+            async with free:
+                try:
+                    await declare_log_stream(self._connection, session_id)
+                except Unavailable as error:
+                    failed[row.id] = str(error)
+                except ManManError as error:
+                    log.warning("log_stream_refused", session_id=session_id, error=str(error))
+
+        async with asyncio.TaskGroup() as group:
+            for row in rows:
+                if row.session_id is not None and row.mandatory and matches(COMMAND_START_PATTERN, row.routing_key):
+                    group.create_task(declare(row, row.session_id))
+        return failed
+
+    def _outgoing(self, row: Unpublished, now: datetime) -> Outgoing:
         left_ms = None if row.expires_at is None else max(1, math.ceil((row.expires_at - now).total_seconds() * 1000))
         return Outgoing(
             exchange=self._external_exchange if row.exchange == EXTERNAL_EXCHANGE else row.exchange,
             routing_key=row.routing_key,
             body=row.body,
-            message_id=row.replay_of or str(row.message_id),
+            message_id=row.replay_of or row.message_id,
             mandatory=row.mandatory,
             expiration_ms=left_ms,
-            headers={dead_letters.REPLAYED: str(row.message_id)} if row.replay_of else None,
+            headers={dead_letters.REPLAYED: row.message_id} if row.replay_of else None,
         )
 
-    async def _settle(self, rows: Sequence[Outbox], outcome: Outcome, now: datetime) -> None:
-        if not outcome.published and not outcome.failed:
-            return
-        undeliverable = [row for row in rows if row.id in outcome.failed]
+    async def _fail(self, rows: Sequence[Unpublished], errors: Mapping[int, str], now: datetime) -> None:
+        """Give messages up, and with them the sessions that they should have started."""
         async with self._uow() as tx:
-            if undeliverable:
-                await tx.sessions.lock_all({row.session_id for row in undeliverable if row.session_id is not None})
-            await tx.outbox.mark_published(outcome.published, now=now)
-            await tx.outbox.mark_failed(outcome.failed, now=now)
-            for row in undeliverable:
-                log.warning("command_undeliverable", routing_key=row.routing_key, error=outcome.failed[row.id])
+            await tx.sessions.lock_all({row.session_id for row in rows if row.session_id is not None})
+            await tx.outbox.mark_failed(errors, now=now)
+            for row in rows:
+                log.warning("command_undeliverable", routing_key=row.routing_key, error=errors[row.id])
                 if row.session_id is not None and matches(COMMAND_START_PATTERN, row.routing_key):
                     try:
-                        await start_undeliverable(tx, row.session_id, message=outcome.failed[row.id], now=now)
+                        await start_undeliverable(tx, row.session_id, message=errors[row.id], now=now)
                     except NotFound:
                         log.info("session_deleted_meanwhile", session_id=row.session_id)
             await tx.commit()
-        RELAYED.labels("published").inc(len(outcome.published))
-        RELAYED.labels("failed").inc(len(outcome.failed))
 
     async def _last_drain(self) -> None:
         try:

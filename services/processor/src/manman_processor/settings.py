@@ -23,8 +23,13 @@ class Settings(DatabaseSettings, BusSettings, RuntimeSettings):
         ),
     )
     queue_name: str = Field(default=PROCESSOR_EVENTS, min_length=1, max_length=200, description="queue of the reports")
-    event_batch_max: int = Field(default=200, ge=1, le=2000, description="most reports in one transaction")
-    event_prefetch: int = Field(default=1000, ge=1, le=10000, description="most reports taken but not yet settled")
+    event_batch_max: int = Field(default=1000, ge=1, le=2000, description="most reports in one transaction")
+    event_prefetch: int = Field(
+        default=3000,
+        ge=1,
+        le=10000,
+        description="most reports taken but not yet settled; at least three times the former",
+    )
     stale_host_threshold_seconds: float = Field(
         default=10.0, gt=0, description="a host that was silent for longer is offline"
     )

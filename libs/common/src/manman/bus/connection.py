@@ -19,6 +19,7 @@ from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, ChannelPrecond
 from yarl import URL
 
 from manman.background import running
+from manman.bus.lane import Lane, open_lane
 from manman.errors import Conflict, ManManError, NotFound, Unavailable
 from manman.messages import routing
 
@@ -102,6 +103,7 @@ class Connection:
         self.name = name
         self.exchanges = (routing.EXCHANGE, settings.external_exchange)
         self._settings = settings
+        self._url = URL(settings.rabbitmq_url.get_secret_value())
         self._component = component
         self._longest_pause_s = longest_pause_s
         self._raw: AbstractConnection | None = None
@@ -141,6 +143,16 @@ class Connection:
                     await channel.set_qos(prefetch_count=prefetch)
         return channel
 
+    async def open_lane(self) -> Lane:
+        """Open a lane beside this connection; the caller closes it. Unavailable while the broker is away."""
+        if self._raw is None:
+            raise Unavailable("the broker cannot be reached")
+        with broker_errors("opening a lane"):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                return await open_lane(
+                    self._url, self.name, heartbeat_s=self._settings.rabbitmq_heartbeat_seconds, tls=self._tls()
+                )
+
     async def run(self) -> None:
         """Connect, stay connected, connect again; for ever."""
         backoff = Backoff(longest_s=self._longest_pause_s)
@@ -166,11 +178,9 @@ class Connection:
             self._down("the connection was lost")
 
     async def _connect(self, lost: asyncio.Event) -> AbstractConnection:
-        url = URL(self._settings.rabbitmq_url.get_secret_value())
-        url = url.update_query(heartbeat=str(self._settings.rabbitmq_heartbeat_seconds))
         raw = aio_pika.Connection(
-            url,
-            ssl_context=tls_context(self._settings) if url.scheme == "amqps" else None,
+            self._url.update_query(heartbeat=str(self._settings.rabbitmq_heartbeat_seconds)),
+            ssl_context=self._tls(),
             client_properties={"connection_name": self.name},
         )
         raw.close_callbacks.add(lambda *_: lost.set())
@@ -185,6 +195,9 @@ class Connection:
             await close_quietly(raw)
             raise
         return raw
+
+    def _tls(self) -> ssl.SSLContext | None:
+        return tls_context(self._settings) if self._url.scheme == "amqps" else None
 
     def _down(self, reason: str) -> None:
         if self._component is not None:

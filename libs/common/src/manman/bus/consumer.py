@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,8 +21,9 @@ from prometheus_client import Counter
 
 from manman import clock
 from manman.bus.connection import Backoff
+from manman.bus.delivery import Delivery
 from manman.bus.publisher import Publisher, Unroutable
-from manman.bus.subscription import Subscription, keep_subscribed
+from manman.bus.subscription import Subscription, keep_subscribed, subscribe, subscribe_in_bulk
 from manman.bus.topology import declare_queue
 from manman.errors import ManManError, TimedOut, Unavailable
 from manman.messages import dead_letters, routing
@@ -31,11 +31,12 @@ from manman.messages.codec import encode
 from manman.messages.commands import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from aio_pika.abc import AbstractIncomingMessage
 
     from manman.bus.connection import Connection
+    from manman.bus.lane import Lane
     from manman.bus.topology import Queue
     from manman.health import Component
 
@@ -47,19 +48,6 @@ LONGEST_HOLD_PAUSE_S = 30.0
 HEADER_TEXT_LENGTH = 2000
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A message as it came: the key it was sent with, its body as bytes, and its properties."""
-
-    routing_key: str
-    body: bytes
-    message_id: str | None
-    headers: Mapping[str, object]
-    correlation_id: str | None
-    reply_to: str | None
-    redelivered: bool
 
 
 async def consume(
@@ -96,7 +84,10 @@ async def consume(
                 else:
                     group.create_task(handle(subscription, message), name=f"handle-{queue.name}")
 
-        await keep_subscribed(connection, queue, serve, prefetch=max(prefetch, concurrency), component=component)
+        most = max(prefetch, concurrency)
+        await keep_subscribed(
+            connection, lambda: subscribe(connection, queue, prefetch=most), queue, serve, component=component
+        )
 
 
 async def consume_batches(
@@ -104,25 +95,34 @@ async def consume_batches(
     queue: Queue,
     handler: Callable[[list[Delivery]], Awaitable[Sequence[Exception | None]]],
     *,
-    prefetch: int = 1000,
-    max_batch: int = 300,
+    prefetch: int = 3000,
+    max_batch: int = 1000,
     component: Component | None = None,
 ) -> None:
     """Give whatever has arrived, up to `max_batch` messages in order, to `handler`, for ever.
 
     The handler returns one entry per message: None is done, an exception sends that message alone to the dead
     letters. Raising Unavailable holds the batch; any other exception means a few tries, then one by one to find the
-    bad one. One acknowledgement covers the batch.
+    bad one. One acknowledgement covers the batch. The messages come on a lane of their own.
     """
     async with Publisher(connection) as publisher:
         worker = _Worker(connection, queue, publisher)
 
-        async def serve(subscription: Subscription) -> None:
-            while batch := await subscription.next_batch(max_batch):
-                if await worker.handle_batch(handler, [to_delivery(message) for message in batch], subscription):
-                    await subscription.acknowledge(batch[-1], all_before=True)
+        async def serve(lane: Lane) -> None:
+            while True:
+                batch, last_tag = await lane.next_batch(max_batch)
+                if not batch:
+                    return
+                if await worker.handle_batch(handler, batch, lane):
+                    lane.acknowledge(last_tag)
 
-        await keep_subscribed(connection, queue, serve, prefetch=prefetch, component=component)
+        await keep_subscribed(
+            connection,
+            lambda: subscribe_in_bulk(connection, queue, prefetch=prefetch),
+            queue,
+            serve,
+            component=component,
+        )
 
 
 def to_delivery(message: AbstractIncomingMessage) -> Delivery:
@@ -156,11 +156,11 @@ class _Worker:
         self,
         handler: Callable[[list[Delivery]], Awaitable[Sequence[Exception | None]]],
         batch: list[Delivery],
-        subscription: Subscription,
+        lane: Lane,
     ) -> bool:
-        """Bring a batch to an end. False if the subscription ended meanwhile: then all of it comes again."""
-        results = await self._try_batch(handler, batch, subscription)
-        if subscription.ended_because is not None:
+        """Bring a batch to an end. False if the lane ended meanwhile: then all of it comes again."""
+        results = await self._try_batch(handler, batch, lane)
+        if lane.ended_because is not None:
             return False
         if results is None:
             for delivery in batch:
@@ -172,20 +172,22 @@ class _Worker:
 
                 await self._settle(delivery, await self._try_one(alone, delivery))
         else:
-            for delivery, result in zip(batch, results, strict=True):
-                await self._settle(delivery, result)
-        return subscription.ended_because is None
+            refused = [(delivery, error) for delivery, error in zip(batch, results, strict=True) if error is not None]
+            MESSAGES.labels(self._queue.name, "handled").inc(len(batch) - len(refused))
+            for delivery, error in refused:
+                await self._settle(delivery, error)
+        return lane.ended_because is None
 
     async def _try_batch(
         self,
         handler: Callable[[list[Delivery]], Awaitable[Sequence[Exception | None]]],
         batch: list[Delivery],
-        subscription: Subscription,
+        lane: Lane,
     ) -> Sequence[Exception | None] | None:
         """Return the handler's answers, or None when the batch must be handled one by one."""
         hold, again = Backoff(longest_s=LONGEST_HOLD_PAUSE_S), Backoff()
         failures = 0
-        while subscription.ended_because is None:
+        while lane.ended_because is None:
             try:
                 return await handler(batch)
             except (Unavailable, TimedOut) as error:

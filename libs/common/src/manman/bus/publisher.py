@@ -7,28 +7,40 @@ whoever sends again uses the same `message_id` and receivers drop what they have
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import aio_pika
+import msgspec
+import prometheus_client
 from aio_pika.exceptions import PublishError
-from prometheus_client import Counter
 
 from manman import clock
-from manman.bus.connection import OPERATION_TIMEOUT_S, broker_errors, close_quietly, declare_exchanges
+from manman.bus.confirms import RETURNED
+from manman.bus.connection import (
+    CLOSE_TIMEOUT_S,
+    OPERATION_TIMEOUT_S,
+    broker_errors,
+    close_quietly,
+    declare_exchanges,
+)
 from manman.errors import ManManError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     from aio_pika.abc import AbstractChannel
 
     from manman.bus.connection import Connection
+    from manman.bus.lane import Lane
 
-PUBLISHED = Counter("manman_messages_published_total", "Messages handed to the broker.", ["exchange", "outcome"])
-MAX_IN_FLIGHT = 500
-"""Unconfirmed messages that `publish_many` lets pile up; beyond that more of them gain nothing."""
+PUBLISHED = prometheus_client.Counter(
+    "manman_messages_published_total", "Messages handed to the broker.", ["exchange", "outcome"]
+)
+MAX_IN_FLIGHT = 1000
+"""Unconfirmed messages of one `publish_many`; beyond that more of them gain nothing."""
 
 
 class Unroutable(Exception):  # noqa: N818 - reads like the rest of the family
@@ -40,8 +52,7 @@ class Unroutable(Exception):  # noqa: N818 - reads like the rest of the family
         super().__init__(f"no queue takes {routing_key} from exchange {exchange or 'default'!r}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A message to be sent. `expiration_ms` is how long it may wait in a queue."""
 
     exchange: str
@@ -61,11 +72,15 @@ Result: TypeAlias = Unroutable | ManManError | None
 
 
 class Publisher:
-    """Publishes on one channel of its own, opened when first needed and again after every loss."""
+    """Publishes one message on a channel of its own, and many on a lane of its own.
+
+    Each is opened when first needed, and again after every loss.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._channel: AbstractChannel | None = None
+        self._lane: Lane | None = None
         self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -75,6 +90,7 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._drop(self._channel)
+        await self._drop_lane(self._lane)
 
     async def publish(
         self,
@@ -120,18 +136,16 @@ class Publisher:
         for start in range(0, len(messages), MAX_IN_FLIGHT):
             part = messages[start : start + MAX_IN_FLIGHT]
             try:
-                channel = await self._open(timeout_s)
+                lane = await self._open_lane(timeout_s)
             except ManManError as error:
                 return [*results, *[error] * (len(messages) - start)]
-            results.extend(await asyncio.gather(*(self._try(channel, message, timeout_s) for message in part)))
+            outcomes = await lane.publish(part, timeout_s=timeout_s)
+            if any(outcome not in (None, RETURNED) for outcome in outcomes):
+                await self._drop_lane(lane)
+            results += [_result(message, outcome) for message, outcome in zip(part, outcomes, strict=True)]
+        for (exchange, outcome), count in Counter(map(_counted, messages, results)).items():
+            PUBLISHED.labels(exchange, outcome).inc(count)
         return results
-
-    async def _try(self, channel: AbstractChannel, message: Outgoing, timeout_s: float) -> Result:
-        try:
-            await self._send(channel, message, timeout_s)
-        except (Unroutable, ManManError) as error:
-            return error
-        return None
 
     async def _send(self, channel: AbstractChannel, message: Outgoing, timeout_s: float) -> None:
         outcome = "failed"
@@ -192,3 +206,42 @@ class Publisher:
             return
         self._channel = None
         await close_quietly(channel)
+
+    async def _open_lane(self, timeout_s: float) -> Lane:
+        with broker_errors("opening a lane to publish"):
+            async with asyncio.timeout(timeout_s), self._opening:
+                if self._lane is not None and self._lane.ended_because is None:
+                    return self._lane
+                await self._drop_lane(self._lane)
+                await self._connection.wait_up()
+                async with self._connection.channel() as channel:
+                    await declare_exchanges(channel, self._connection.exchanges)
+                lane = await self._connection.open_lane()
+                try:
+                    await lane.confirm()
+                except BaseException:
+                    await lane.close(CLOSE_TIMEOUT_S)
+                    raise
+                self._lane = lane
+                return lane
+
+    async def _drop_lane(self, lane: Lane | None) -> None:
+        if lane is None or lane is not self._lane:
+            return
+        self._lane = None
+        await lane.close(CLOSE_TIMEOUT_S)
+
+
+def _result(message: Outgoing, outcome: str | None) -> Result:
+    if outcome is None:
+        return None
+    if outcome == RETURNED:
+        return Unroutable(message.exchange, message.routing_key)
+    return Unavailable(f"the broker failed while publishing {message.routing_key}: {outcome}")
+
+
+def _counted(message: Outgoing, result: Result) -> tuple[str, str]:
+    """Return under which exchange and outcome a message is counted."""
+    return message.exchange, (
+        "confirmed" if result is None else "unroutable" if isinstance(result, Unroutable) else "failed"
+    )

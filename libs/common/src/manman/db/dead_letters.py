@@ -87,7 +87,7 @@ class DeadLetters:
         )
         columns = ["exchange", "routing_key", "body", "mandatory", "replay_of"]
         await self._db.execute(insert(Outbox).from_select(columns, messages, include_defaults=False))
-        self._outbox.added += len(dead_letter_ids)
+        await self._outbox.wake()
         await self._db.execute(
             update(DeadLetter).where(these).values(replayed_at=now, replayed_by=by),
             execution_options={"synchronize_session": False},

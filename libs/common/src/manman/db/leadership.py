@@ -41,10 +41,10 @@ class Leadership:
 
         """
         with _lost():
-            async for _ in self._connection.notifies(timeout=timeout_s, stop_after=1):
-                pass
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                await self._connection.execute("SELECT 1")
+            heard = [notice async for notice in self._connection.notifies(timeout=timeout_s, stop_after=1)]
+            if not heard:  # a connection that brings news is there
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    await self._connection.execute("SELECT 1")
 
 
 @asynccontextmanager

@@ -1,39 +1,113 @@
 """The outbox: messages that commit together with the change they announce.
 
-Adding writes a row; the transaction's commit wakes the relay (`NOTIFY`, without payload), whose poll is the truth.
+What is added is written by one statement at the next flush or commit, which wakes the relay (`NOTIFY`, without
+payload); the relay's poll is the truth.
 Identity ids are not ordered by commit, so the relay always asks for *unpublished* rows, never for "greater than".
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from itertools import starmap
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from sqlalchemy import CursorResult, delete, func, select, update
+import msgspec
+from sqlalchemy import CursorResult, delete, func, select, text, update
 
 from manman.db.models import Outbox
+from manman.db.models.pending import SETTLED
 from manman.messages import codec
 from manman.messages.routing import EXCHANGE, EXTERNAL_EXCHANGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from manman.db.reading import Reader
     from manman.messages.body import Body
 
 CHANNEL = "manman_outbox"
 """The NOTIFY channel."""
 
 
-class OutboxRows:
-    """The outbox within one transaction."""
+class Added(msgspec.Struct, gc=False):
+    """A row to be written. `body` is text here, because JSON carries it into the database."""
 
-    def __init__(self, database_session: AsyncSession) -> None:
-        """Work in this transaction."""
-        self._db = database_session
-        self.added = 0
+    message_id: UUID
+    exchange: str
+    routing_key: str
+    body: str
+    mandatory: bool
+    session_id: int | None
+    expires_at: datetime | None
+
+
+class Unpublished(msgspec.Struct, gc=False):
+    """A row that waits for the relay."""
+
+    id: int
+    message_id: str
+    exchange: str
+    routing_key: str
+    body: bytes
+    mandatory: bool
+    session_id: int | None
+    expires_at: datetime | None
+    replay_of: str | None
+
+
+_WRITE = f"""
+    WITH added AS (
+        INSERT INTO outbox (message_id, exchange, routing_key, body, mandatory, session_id, expires_at)
+        SELECT message_id, exchange, routing_key, convert_to(body, 'UTF8'), mandatory, session_id, expires_at
+        FROM ROWS FROM (json_to_recordset(%(rows)s) AS (message_id uuid, exchange text, routing_key text, body text,
+            mandatory boolean, session_id bigint, expires_at timestamptz)) WITH ORDINALITY
+        ORDER BY ordinality
+    )
+    SELECT pg_notify('{CHANNEL}', '')
+"""  # noqa: S608 - a name of ours
+_COLUMNS = "id, message_id::text, exchange, routing_key, body, mandatory, session_id, expires_at, replay_of"
+_UNPUBLISHED = f"""
+    SELECT {_COLUMNS} FROM outbox WHERE published_at IS NULL AND failed_at IS NULL ORDER BY id LIMIT %(limit)s
+"""  # noqa: S608 - names of ours
+_MARK_AND_READ = f"""
+    WITH published AS (
+        UPDATE outbox SET published_at = %(now)s
+        FROM (SELECT set_config('synchronous_commit', 'off', true)) AS no_wait WHERE id = ANY(%(published)s)
+    )
+    SELECT {_COLUMNS} FROM outbox
+    WHERE published_at IS NULL AND failed_at IS NULL AND id <> ALL(%(published)s) ORDER BY id LIMIT %(limit)s
+"""  # noqa: S608 - the same
+"""Nobody waits for the disk: a mark that a crash of the database takes back costs a second copy of the message."""
+_DEPTH = "SELECT count(*) FROM outbox WHERE published_at IS NULL AND failed_at IS NULL"
+
+
+class WaitingRows:
+    """The outbox as the relay sees it: each call is one statement, and a transaction by itself."""
+
+    def __init__(self, reader: Reader) -> None:
+        """Go through `reader`."""
+        self._reader = reader
+
+    async def next_after(self, published: Sequence[int], *, now: datetime, limit: int) -> list[Unpublished]:
+        """Record that the broker confirmed these, and return the oldest of the others that wait, by id."""
+        values = {"published": list(published), "now": now, "limit": limit}
+        return [*starmap(Unpublished, await self._reader.execute(_MARK_AND_READ, values))]
+
+    async def depth(self) -> int:
+        """Return how many rows wait."""
+        ((count,),) = await self._reader.execute(_DEPTH, {})
+        return int(count)
+
+
+class Additions:
+    """What one transaction adds to the outbox; it is written by one statement at its end."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._added: list[Added] = []
 
     def add_command(
         self,
@@ -48,46 +122,57 @@ class OutboxRows:
         When nobody can take it, or `expires_at` passes first, the row fails and with it a session that should start.
         Before a start command the relay declares the session's log stream.
         """
-        return self._add(
-            exchange=EXCHANGE,
-            routing_key=routing_key,
-            body=body,
-            mandatory=True,
-            session_id=session_id,
-            expires_at=expires_at,
-        )
+        body_text = codec.encode(body).decode()
+        return self._add(Added(uuid4(), EXCHANGE, routing_key, body_text, True, session_id, expires_at))
 
     def add_external(self, *, routing_key: str, body: Body, message_id: UUID, session_id: int | None = None) -> UUID:
         """Add an event for subscribers. `message_id` is the body's `event_id`. Nobody needs to listen.
 
         The relay publishes to the exchange that its settings name; the row holds the default name.
         """
-        return self._add(
-            exchange=EXTERNAL_EXCHANGE, routing_key=routing_key, body=body, message_id=message_id, session_id=session_id
-        )
+        body_text = codec.encode(body).decode()
+        return self._add(Added(message_id, EXTERNAL_EXCHANGE, routing_key, body_text, False, session_id, None))
 
-    def _add(self, *, body: Body, message_id: UUID | None = None, **columns: Any) -> UUID:  # noqa: ANN401 - columns of the table
-        identity = message_id or uuid4()
-        self._db.add(Outbox(message_id=identity, body=codec.encode(body), **columns))
-        self.added += 1
-        return identity
+    def _add(self, row: Added) -> UUID:
+        self._added.append(row)
+        return row.message_id
 
-    async def unpublished(self, *, limit: int) -> Sequence[Outbox]:
+    def take(self) -> tuple[str, dict[str, str]] | None:
+        """Return, once, the statement that writes what was added in its order and wakes the relay with the commit."""
+        if not self._added:
+            return None
+        values = {"rows": msgspec.json.encode(self._added).decode()}
+        self._added.clear()
+        return _WRITE, values
+
+
+class OutboxRows(Additions):
+    """The outbox within one transaction."""
+
+    def __init__(self, database_session: AsyncSession) -> None:
+        """Work in this transaction."""
+        super().__init__()
+        self._db = database_session
+
+    async def write(self) -> None:
+        """Write what was added."""
+        if (statement := self.take()) is not None:
+            await (await self._db.connection()).exec_driver_sql(*statement)
+
+    async def wake(self) -> None:
+        """Wake the relay with the commit, for rows that were not added here."""
+        await self._db.execute(text(f"SELECT pg_notify('{CHANNEL}', '')"))
+
+    async def unpublished(self, *, limit: int) -> list[Unpublished]:
         """Return the oldest rows that are neither published nor failed, by id."""
-        query = (
-            select(Outbox)
-            .where(Outbox.published_at.is_(None), Outbox.failed_at.is_(None))
-            .order_by(Outbox.id)
-            .limit(limit)
-        )
-        return (await self._db.scalars(query)).all()
+        result = await (await self._db.connection()).exec_driver_sql(_UNPUBLISHED, {"limit": limit})
+        return [*starmap(Unpublished, result)]
 
     async def depth(self) -> int:
         """Return how many rows wait."""
-        query = select(func.count()).where(Outbox.published_at.is_(None), Outbox.failed_at.is_(None))
-        return int(await self._db.scalar(query) or 0)
+        return int(await self._db.scalar(text(_DEPTH)) or 0)
 
-    async def mark_published(self, ids: Sequence[int], *, now: datetime) -> None:
+    async def mark_published(self, ids: Sequence[int], *, now: datetime | None) -> None:
         """Record that the broker confirmed these."""
         await self._db.execute(
             update(Outbox).where(Outbox.id.in_(ids)).values(published_at=now),
@@ -105,6 +190,6 @@ class OutboxRows:
     async def delete_settled(self, *, before: datetime, limit: int = 5000) -> int:
         """Delete rows that were published or given up before `before`; return how many."""
         settled = func.coalesce(Outbox.published_at, Outbox.failed_at)
-        old = select(Outbox.id).where(settled < before).limit(limit)
+        old = select(Outbox.id).where(text(f"({SETTLED})"), settled < before).limit(limit)
         result = await self._db.execute(delete(Outbox).where(Outbox.id.in_(old)))
         return result.rowcount if isinstance(result, CursorResult) else 0

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import collections
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVarTuple, cast
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import event, exc, inspect
 from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
 from sqlalchemy.util import await_
@@ -25,7 +27,7 @@ from manman.db.problems import translate
 from manman.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from psycopg import AsyncConnection
     from sqlalchemy import QueuePool, Select
@@ -87,7 +89,20 @@ class Reader:
         event.listen(engine.sync_engine, "engine_disposed", self._end)
 
     async def all(self, read: Read[*Ts], **values: Any) -> list[tuple[*Ts]]:  # noqa: ANN401 - column values
-        """Return the rows.
+        """Return the rows; errors as `execute`."""
+        return read.rows(await self.execute(read.sql, read.values(values), binary=True))
+
+    async def execute(
+        self, statement: str, values: Mapping[str, Any], *, binary: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """Run a statement of ours in the driver's spelling and return its rows; errors as `connection`."""
+        async with self.connection() as connection:
+            cursor = await connection.execute(statement, values, binary=binary)
+            return await cursor.fetchall()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection of the driver for the block. One that is left in the middle of something is closed.
 
         Raises:
             Unavailable: no connection to the database could be had, or it broke.
@@ -97,20 +112,18 @@ class Reader:
         connection = None
         try:
             connection = await self._connection()
-            cursor = await connection.execute(read.sql, read.values(values), binary=True)
-            return read.rows(await cursor.fetchall())
+            yield connection
         except exc.TimeoutError as error:
             raise Unavailable(_BUSY) from error
         except psycopg.Error as error:
             raise (translate(error) or error) from error
-        except BaseException:  # given up in the middle: nobody else should get the rest of the answer
-            if connection is not None:
-                await connection.close()
-            raise
         finally:
             self._places.release()
             if connection is not None and not connection.closed:
-                self._idle.append(connection)
+                if connection.info.transaction_status is TransactionStatus.IDLE:
+                    self._idle.append(connection)
+                else:
+                    await connection.close()
 
     async def first(self, read: Read[*Ts], **values: Any) -> tuple[*Ts] | None:  # noqa: ANN401 - the same
         """Return the first row, None when there is none; errors as `all`."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from manman.db.batch import SessionRow
+
 
 class Sessions:
     """Sessions within one transaction."""
@@ -58,26 +60,6 @@ class Sessions:
         """Return the live sessions of a deployment (at most one), locked."""
         query = select(Session).where(Session.sgc_id == sgc_id, Session.status.in_(LIVE)).order_by(Session.session_id)
         rows = await self._db.scalars(query.with_for_update(key_share=True).execution_options(populate_existing=True))
-        return rows.all()
-
-    async def of_server(
-        self, server_id: int, *, statuses: Collection[str], also: Collection[int] = (), lock: bool = False
-    ) -> Sequence[Session]:
-        """Return the sessions of a host in these states, and those of `also` that are on it, in id order."""
-        query = (
-            select(Session)
-            .join(ServerGameConfig, ServerGameConfig.sgc_id == Session.sgc_id)
-            .where(
-                ServerGameConfig.server_id == server_id,
-                Session.status.in_(statuses) | Session.session_id.in_(also),
-            )
-            .order_by(Session.session_id)
-        )
-        if not lock:
-            return (await self._db.scalars(query)).all()
-        rows = await self._db.scalars(
-            query.with_for_update(key_share=True, of=Session).execution_options(populate_existing=True)
-        )
         return rows.all()
 
     async def lock_silent(
@@ -228,7 +210,7 @@ def _below(
     return [clause for asked, clause in wanted if asked]
 
 
-def view(row: Session, *, other_live: bool = False) -> SessionView:
+def view(row: Session | SessionRow, *, other_live: bool = False) -> SessionView:
     """Return what the domain needs to know about a session."""
     return SessionView(
         status=Status(row.status),

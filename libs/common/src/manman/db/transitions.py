@@ -2,27 +2,32 @@
 
 Reports of hosts, sweeps, reconciling and the API's stop and forced start all end here, so a change and the event that
 announces it can neither part nor be forgotten: both are in the caller's transaction. Deciding *whether* is not its
-business (`manman.domain.sessions.judge` does that). The caller holds the row's lock.
+business (`manman.domain.sessions.judge` does that). The caller holds the row's lock. A row is a mapped object, or the
+plain one of a batch (`manman.db.batch`), which the caller writes with the others at the end.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
+import msgspec
+
+from manman.db.batch import ServerRow, SessionRow
 from manman.domain.sessions import LIVE, Status
+from manman.identifiers import new_id
 from manman.messages.external import HostEvent, SessionEvent
 from manman.messages.routing import external_host, external_session
+from manman.messages.status import OutputLine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-    from uuid import UUID
-
+    from manman.db.batch import Batch
+    from manman.db.deployments import Origin
     from manman.db.models import Server, Session
     from manman.db.unit_of_work import Transaction
-    from manman.messages.status import OutputLine
+
 
 MAX_MESSAGE = 2000
 """Longer messages are cut."""
@@ -37,8 +42,7 @@ _ANNOUNCED = {
 """The event of each state; states that are not here are not announced. `completed` is a way of having stopped."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What became of a session. Empty and None mean "nothing known"; they never erase what is.
 
     `occurred_at` is when it happened as the host says, `started_at` when the game began to run; without them it is now.
@@ -62,8 +66,8 @@ class Change:
     last_lines: Sequence[OutputLine] = ()
 
 
-async def apply(tx: Transaction, row: Session, change: Change, *, now: datetime) -> Session:
-    """Give the session its new state and put the event about it into the outbox; return the row.
+async def apply(tx: Transaction | Batch, row: Session | SessionRow, change: Change, *, now: datetime) -> None:
+    """Give the session its new state and put the event about it into the outbox.
 
     `started_at` is set once, `ended_at` on leaving the live states and cleared by a recovery.
     """
@@ -76,18 +80,17 @@ async def apply(tx: Transaction, row: Session, change: Change, *, now: datetime)
         row.exit_code = change.exit_code
     _observe(row, change, now)
     await _record_end(tx, row, change)
-    await _announce(tx, row, previous, now)
-    return row
+    await _announce(tx, row, previous, change.status, now)
 
 
-def touch(row: Session, change: Change, *, now: datetime) -> None:
+def touch(row: Session | SessionRow, change: Change, *, now: datetime) -> None:
     """Record that a host spoke of the session again: time, phase, progress. Its state stays, nothing is announced."""
     if change.message:
         row.status_message = _text(change.message, MAX_MESSAGE)
     _observe(row, change, now)
 
 
-async def enrich(tx: Transaction, row: Session, change: Change) -> None:
+async def enrich(tx: Transaction | Batch, row: Session | SessionRow, change: Change) -> None:
     """Fill what is still unknown about the end of an ended session; its state and times stay."""
     if row.exit_code is None:
         row.exit_code = change.exit_code
@@ -96,9 +99,11 @@ async def enrich(tx: Transaction, row: Session, change: Change) -> None:
     await _record_end(tx, row, change)
 
 
-def announce_host(tx: Transaction, row: Server, event: str, *, previous: str, reason: str, now: datetime) -> None:
+def announce_host(
+    tx: Transaction | Batch, row: Server | ServerRow, event: str, *, previous: str, reason: str, now: datetime
+) -> None:
     """Put the event `online`, `offline` or `stale` of a host into the outbox."""
-    event_id = uuid4()
+    event_id = new_id()
     body = HostEvent(
         server_id=row.server_id,
         status=row.status,
@@ -115,7 +120,7 @@ def _text(value: str, length: int) -> str | None:
     return value.replace("\x00", "")[:length] or None
 
 
-def _times(row: Session, previous: Status, change: Change, now: datetime) -> None:
+def _times(row: Session | SessionRow, previous: Status, change: Change, now: datetime) -> None:
     if change.status is Status.RUNNING and row.started_at is None:
         said = change.started_at or change.occurred_at or now
         row.started_at = _between(row.created_at, said, now)
@@ -134,7 +139,7 @@ def _between(earliest: datetime, said: datetime, latest: datetime) -> datetime:
     return min(max(earliest, said), latest)
 
 
-def _observe(row: Session, change: Change, now: datetime) -> None:
+def _observe(row: Session | SessionRow, change: Change, now: datetime) -> None:
     row.last_event_at = now
     if change.status is not Status.STARTING:
         row.phase, row.progress_percent = None, 0
@@ -146,12 +151,17 @@ def _observe(row: Session, change: Change, now: datetime) -> None:
     row.image_digest = _text(change.image_digest, 200) or row.image_digest
 
 
-async def _record_end(tx: Transaction, row: Session, change: Change) -> None:
+async def _record_end(tx: Transaction | Batch, row: Session | SessionRow, change: Change) -> None:
     """Keep what is known of an end: its signal, whether memory ran out, and a crash's last lines."""
     row.exit_signal = row.exit_signal or change.signal or None
     row.oom_killed = row.oom_killed or change.oom_killed
-    if row.status == Status.CRASHED and change.last_lines:
-        await tx.sessions.add_crash_record(row.session_id, [_line(line) for line in change.last_lines])
+    if row.status != Status.CRASHED or not change.last_lines:
+        return
+    lines = [_line(line) for line in change.last_lines]
+    if isinstance(row, SessionRow):
+        cast("Batch", tx).add_crash_record(row.session_id, lines)  # a plain row is in a batch
+    else:
+        await cast("Transaction", tx).sessions.add_crash_record(row.session_id, lines)
 
 
 def _line(line: OutputLine) -> dict[str, Any]:
@@ -164,13 +174,21 @@ def _line(line: OutputLine) -> dict[str, Any]:
     }
 
 
-async def _announce(tx: Transaction, row: Session, previous: Status, now: datetime) -> None:
-    status = Status(row.status)
+async def origin_of(tx: Transaction | Batch, row: Session | SessionRow) -> Origin | SessionRow:
+    """Return where a session belongs: a plain row knows it."""
+    if isinstance(row, SessionRow):
+        return row
+    return await cast("Transaction", tx).deployments.origin(row.sgc_id)  # a mapped row is not in a batch
+
+
+async def _announce(
+    tx: Transaction | Batch, row: Session | SessionRow, previous: Status, status: Status, now: datetime
+) -> None:
     if status not in _ANNOUNCED or status is previous:
         return
-    origin = await tx.deployments.origin(row.sgc_id)
+    origin = await origin_of(tx, row)
     event = _ANNOUNCED[status]
-    event_id = uuid4()
+    event_id = new_id()
     body = SessionEvent(
         session_id=row.session_id,
         sgc_id=row.sgc_id,

@@ -17,19 +17,20 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import exc, text
+from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from manman.db.actions import Actions
 from manman.db.api_tokens import ApiTokenReads, ApiTokens
 from manman.db.audit_log import AuditLog
+from manman.db.batch import Batch
 from manman.db.configs import Configs
 from manman.db.configuration import Configuration
 from manman.db.dead_letters import DeadLetters
 from manman.db.deployments import Deployments
 from manman.db.games import Games
 from manman.db.idempotency import IdempotencyKeys
-from manman.db.outbox import CHANNEL, OutboxRows
+from manman.db.outbox import OutboxRows, WaitingRows
 from manman.db.ports import Ports
 from manman.db.reading import Reader
 from manman.db.runs import RunReads, Runs
@@ -69,6 +70,7 @@ class Transaction:
     async def flush(self) -> None:
         """Send what was changed so far to the database, without committing: constraints speak now."""
         await self._database_session.flush()
+        await self.outbox.write()
 
     async def refresh(self, row: object) -> None:
         """Flush, then read the row again: for columns that the database itself sets."""
@@ -77,9 +79,7 @@ class Transaction:
 
     async def commit(self) -> None:
         """Make everything of this transaction true at once, and wake the relay when there is a message in it."""
-        await self._database_session.flush()
-        if self.outbox.added:
-            await self._database_session.execute(text(f"SELECT pg_notify('{CHANNEL}', '')"))
+        await self.flush()
         await self._database_session.commit()
 
 
@@ -99,7 +99,9 @@ class UnitOfWork:
     def __init__(self, engine: AsyncEngine) -> None:
         """Use the pool of `engine`."""
         self._make_session = async_sessionmaker(engine, expire_on_commit=False)
-        self.reads = Reads(Reader(engine))
+        self._reader = Reader(engine)
+        self.reads = Reads(self._reader)
+        self.waiting = WaitingRows(self._reader)
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[Transaction]:
@@ -114,6 +116,17 @@ class UnitOfWork:
                 yield Transaction(database_session)
         except exc.TimeoutError as error:
             raise Unavailable("the database is busy: no free connection") from error
+
+    @asynccontextmanager
+    async def batch(self) -> AsyncIterator[Batch]:
+        """Open a transaction for rows by the hundred.
+
+        Raises:
+            Unavailable: no connection to the database could be had, or it broke.
+
+        """
+        async with self._reader.connection() as connection:
+            yield Batch(connection)
 
 
 Uow: TypeAlias = UnitOfWork

@@ -7,15 +7,22 @@ A host that was never seen is not stale: nothing is known about it.
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from manman.errors import Problem
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from manman.domain.ports import PortRange
+
+RETURNING = timedelta(minutes=1)
+"""So long after it came online a host that sends no inventory is believed to speak of its lost sessions.
+
+It says that it is online before it says how many run.
+"""
 
 
 class HostStatus(StrEnum):
@@ -33,6 +40,11 @@ def is_stale(status: str, last_seen: datetime | None, now: datetime, threshold: 
 def came_back(status: str) -> bool:
     """Tell whether a sign of life from a host in this state is news."""
     return status != HostStatus.ONLINE
+
+
+def is_returning(status: str, status_since: datetime | None, now: datetime) -> bool:
+    """Tell whether the host comes back now, or did a moment ago."""
+    return came_back(status) or (status_since is not None and now - status_since < RETURNING)
 
 
 def check_address(address: str) -> list[Problem]:

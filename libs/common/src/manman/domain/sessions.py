@@ -1,7 +1,8 @@
 """The session machine: what a report changes, given what is recorded.
 
 A host reports what it sees; reports may be late, doubled or contradict what was decided meanwhile. `judge` answers for
-every (recorded state, reported state) with one verdict. It does not write: `manman.db.transitions` does.
+every (recorded state, reported state) with one verdict. It does not write: `manman.db.transitions` does. Its values are
+tuples: three are made for each report, by the thousand.
 
     pending    row created, the host has not spoken yet      stopped    ended on request
     starting   the host prepares                             crashed    failed start or abnormal end
@@ -11,10 +12,9 @@ every (recorded state, reported state) with one verdict. It does not write: `man
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -69,8 +69,7 @@ class Verdict(StrEnum):
     """No host may say this: refuse the message."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SessionView:
+class SessionView(NamedTuple):
     """What is recorded about a session, as far as a judgement needs it.
 
     `stop_requested`: a person or a rule asked for its end. `other_live`: its deployment has another live session.
@@ -85,8 +84,7 @@ class SessionView:
     last_seq: int | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(NamedTuple):
     """What a host said, as far as a judgement needs it. `status` is any text: it comes from outside."""
 
     status: str
@@ -97,8 +95,7 @@ class Report:
     seq: int = 0
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """The verdict, the state the row has afterwards, and why (for logs and dead letters)."""
 
     verdict: Verdict

@@ -18,5 +18,8 @@ Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 """A database id."""
 
 
-class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A message body or a part of one: immutable, keyword arguments only, unknown keys ignored."""
+class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A message body or a part of one: immutable, keyword arguments only, unknown keys ignored.
+
+    The garbage collector need not look at it: nothing in it can point back at it.
+    """

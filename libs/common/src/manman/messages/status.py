@@ -67,6 +67,8 @@ class SessionReported(Body, frozen=True, kw_only=True):
 
 def last_of(lines: Sequence[OutputLine]) -> list[OutputLine]:
     """Return the last of these lines, cut where a report could not hold them."""
+    if not lines:
+        return []
     kept = lines[-MAX_LINES:]
     limit = longest_line([len(line.message.encode()) for line in kept])
     return [_within(line, limit) for line in kept]

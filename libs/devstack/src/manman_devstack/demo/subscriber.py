@@ -24,7 +24,7 @@ from manman_devstack.demo.failure import DemoError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from manman.bus.consumer import Delivery
+    from manman.bus.delivery import Delivery
 
 _KEYS = ("manman.#",)
 _PREFETCH = 50

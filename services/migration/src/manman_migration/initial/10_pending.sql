@@ -15,10 +15,10 @@ CREATE TABLE outbox (
     error TEXT,
     created_at TIMESTAMPTZ DEFAULT now() NOT NULL,
     CONSTRAINT pk_outbox PRIMARY KEY (id),
-    CONSTRAINT ck_outbox_one_outcome CHECK (published_at IS NULL OR failed_at IS NULL),
-    CONSTRAINT uq_outbox_message_id UNIQUE (message_id)
+    CONSTRAINT ck_outbox_one_outcome CHECK (published_at IS NULL OR failed_at IS NULL)
 );
-CREATE INDEX ix_outbox_settled ON outbox (coalesce(published_at, failed_at));
+CREATE INDEX ix_outbox_settled ON outbox (coalesce(published_at, failed_at))
+    WHERE published_at IS NOT NULL OR failed_at IS NOT NULL;
 CREATE INDEX ix_outbox_unpublished ON outbox (id) WHERE published_at IS NULL AND failed_at IS NULL;
 
 CREATE TABLE s3_deletions (

@@ -21,9 +21,11 @@ from manman.messages.routing import command_stop
 from manman.messages.status import last_of
 
 if TYPE_CHECKING:
+    from manman.db.batch import Batch, SessionRow
     from manman.db.models import Session
     from manman.db.unit_of_work import Transaction
     from manman.messages.status import SessionReported
+    from manman_processor.books import Books
 
 FORCED_STOP_PAUSE = timedelta(minutes=5)
 """A host is told to stop a session by force at most this often."""
@@ -32,11 +34,12 @@ STOP_COMMAND_LIFETIME = timedelta(minutes=5)
 """A stop by force that nobody took within this is not worth sending any more; the next finding repeats it."""
 
 VERDICTS = Counter("manman_session_verdicts_total", "Judgements on what hosts reported about sessions.", ["verdict"])
+_COUNTED = {verdict: VERDICTS.labels(verdict.value) for verdict in Verdict}
 
 log = structlog.get_logger(__name__)
 
 
-async def session_reported(tx: Transaction, report: SessionReported, *, now: datetime) -> None:
+async def session_reported(books: Books, report: SessionReported, *, now: datetime) -> None:
     """Apply one report of a host about a session.
 
     Raises:
@@ -44,39 +47,31 @@ async def session_reported(tx: Transaction, report: SessionReported, *, now: dat
         Conflict: no host may say this.
 
     """
-    row = await tx.sessions.lock(report.session_id)
-    judgement = judge(view(row, other_live=await has_other_live(tx, row)), _as_said(report), now)
-    VERDICTS.labels(judgement.verdict.value).inc()
-    context = log.bind(session_id=row.session_id, verdict=judgement.verdict.value, why=judgement.why)
+    row = books.session(report.session_id)
+    judgement = judge(view(row, other_live=books.sessions.has_other_live(row)), _as_said(report), now)
+    _COUNTED[judgement.verdict].inc()
     match judgement.verdict:
         case Verdict.GO | Verdict.RECOVER:
-            await transitions.apply(tx, row, _change(report, judgement.status), now=now)
-            context.info("session_changed", status=row.status, reason=row.status_reason)
+            await transitions.apply(books.batch, row, _change(report, judgement.status), now=now)
+            books.changed[row.status].append(row.session_id)
         case Verdict.TOUCH:
             transitions.touch(row, _change(report, judgement.status), now=now)
         case Verdict.ENRICH:
-            await transitions.enrich(tx, row, _change(report, judgement.status))
+            await transitions.enrich(books.batch, row, _change(report, judgement.status))
         case Verdict.ZOMBIE:
-            context.warning("zombie")
-            await stop_by_force(tx, row, now=now)
+            log.warning("zombie", session_id=row.session_id, why=judgement.why)
+            await stop_by_force(books.batch, row, now=now)
         case Verdict.IGNORE:
-            context.debug("report_ignored")
+            log.debug("report_ignored", session_id=row.session_id, why=judgement.why)
         case Verdict.IMPOSSIBLE:
             raise Conflict(f"session {row.session_id}: {judgement.why}")
 
 
-async def has_other_live(tx: Transaction, row: Session) -> bool:
-    """Tell whether the place of a lost session is taken by another one of its deployment."""
-    if row.status != Status.LOST:
-        return False
-    return row.sgc_id in await tx.sessions.live_ids([row.sgc_id])
-
-
-async def stop_by_force(tx: Transaction, row: Session, *, now: datetime) -> bool:
+async def stop_by_force(tx: Transaction | Batch, row: Session | SessionRow, *, now: datetime) -> bool:
     """Tell the session's host to end it at once; not again within five minutes. Return whether it was told."""
     if row.forced_stop_at is not None and now - row.forced_stop_at < FORCED_STOP_PAUSE:
         return False
-    origin = await tx.deployments.origin(row.sgc_id)
+    origin = await transitions.origin_of(tx, row)
     tx.outbox.add_command(
         routing_key=command_stop(origin.server_id),
         body=StopSession(session_id=row.session_id, force=True, issued_at=now),
