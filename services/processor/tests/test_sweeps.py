@@ -186,13 +186,13 @@ async def test_published_messages_are_removed_after_a_while_and_waiting_ones_nev
 ) -> None:
     await world.host("offline")
     await desk.take(("health.host.1", Heartbeat(server_id=world.server_id)))
-    assert await settled_messages.sweep(uow, after(10_000), span(60)) == 0
+    assert await settled_messages.sweep(uow, after(10_000), span(60), 10**6) == 0
     async with uow() as tx:
         rows = await tx.outbox.unpublished(limit=10)
         await tx.outbox.mark_published([row.id for row in rows], now=NOW)
         await tx.commit()
-    assert await settled_messages.sweep(uow, after(60), span(60)) == 0
-    assert await settled_messages.sweep(uow, after(61), span(60)) == 1
+    assert await settled_messages.sweep(uow, after(60), span(60), 10**6) == 0
+    assert await settled_messages.sweep(uow, after(61), span(60), 10**6) == 1
     assert database.keys() == []
 
 
@@ -206,7 +206,7 @@ async def test_one_run_removes_all_old_messages_however_many(uow: Any, database:
         rows = await tx.outbox.unpublished(limit=20_000)
         await tx.outbox.mark_published([row.id for row in rows], now=NOW)
         await tx.commit()
-    assert await settled_messages.sweep(uow, after(61), span(60)) == 12_000
+    assert await settled_messages.sweep(uow, after(61), span(60), 10**6) == 12_000
     assert database.keys() == []
 
 

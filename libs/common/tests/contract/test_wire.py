@@ -13,6 +13,7 @@ from manman.v1 import (
     access_control_pb2,
     api_pb2,
     dead_letters_pb2,
+    events_pb2,
     log_processor_pb2,
     permissions_pb2,
     values_pb2,
@@ -28,6 +29,7 @@ FILES = (
     values_pb2,
     access_control_pb2,
     dead_letters_pb2,
+    events_pb2,
 )
 TYPES = {5: "i32", 3: "i64", 1: "f64", 9: "str", 8: "bool", 12: "bytes"}
 LABEL_REPEATED, TYPE_MESSAGE, TYPE_ENUM = 3, 11, 14

@@ -50,6 +50,10 @@ def test_the_command_queue_carries_the_two_dead_letter_arguments_only() -> None:
         ("a.#.b", "a.b", True),
         ("a.*.b", "a.b", False),
         ("#", "", True),
+        ("#.#.b", "b", True),
+        ("a.#.#", "a", True),
+        (".".join("#" * 120), "a.b.c.d.e.f.g.h", True),
+        (".".join("#" * 120) + ".x", "a.b.c.d.e.f.g.h", False),
     ],
 )
 def test_a_pattern_covers_what_a_topic_exchange_would_route(pattern: str, key: str, *, covered: bool) -> None:

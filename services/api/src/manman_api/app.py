@@ -28,6 +28,7 @@ from manman.v1 import (
     access_control_pb2,
     api_pb2,
     dead_letters_pb2,
+    events_pb2,
     log_processor_pb2,
     workshop_pb2,
     workshop_pb2_grpc,
@@ -39,6 +40,7 @@ from manman_api.journal import DatabaseJournal
 from manman_api.rpc.access_control import AccessControl
 from manman_api.rpc.api import ManManAPI
 from manman_api.rpc.dead_letters import DeadLetters
+from manman_api.rpc.events import Events
 from manman_api.rpc.log_processor import LogProcessor
 from manman_api.rpc.parts import Parts
 from manman_api.validation import request_rules
@@ -151,6 +153,7 @@ def services_of(with_parts: Parts) -> Sequence[Service]:
         Service(log_processor_pb2.DESCRIPTOR.services_by_name["LogProcessor"], LogProcessor(with_parts)),
         Service(access_control_pb2.DESCRIPTOR.services_by_name["AccessControl"], AccessControl(with_parts)),
         Service(dead_letters_pb2.DESCRIPTOR.services_by_name["DeadLetters"], DeadLetters(with_parts)),
+        Service(events_pb2.DESCRIPTOR.services_by_name["Events"], Events(with_parts)),
         Service(workshop_pb2.DESCRIPTOR.services_by_name["WorkshopService"], workshop),
         Service(wrapper_control_pb2.DESCRIPTOR.services_by_name["WrapperControl"], wrapper),
     )

@@ -196,7 +196,7 @@ def sweeps(
         ),
         run_periodically(
             "settled_messages",
-            lambda now: settled_messages.sweep(uow, now, outbox_keep),
+            lambda now: settled_messages.sweep(uow, now, outbox_keep, settings.event_log_max),
             settings.housekeeping_interval_seconds,
         ),
         run_periodically(

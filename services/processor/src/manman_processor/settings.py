@@ -51,7 +51,12 @@ class Settings(DatabaseSettings, BusSettings, RuntimeSettings):
     outbox_poll_seconds: float = Field(
         default=1.0, gt=0, description="how often the outbox is read without being woken"
     )
-    outbox_keep_seconds: float = Field(default=86400.0, gt=0, description="how long published messages are kept")
+    outbox_keep_seconds: float = Field(
+        default=86400.0, gt=0, description="how long published messages are kept: the age of the event log"
+    )
+    event_log_max: int = Field(
+        default=1_000_000, ge=1, description="so many of the newest events are kept in their log"
+    )
     log_stream_keep_seconds: float = Field(
         default=86400.0, gt=0, description="how long the log lines of an ended session can be read from its stream"
     )

@@ -42,6 +42,7 @@ class Added(msgspec.Struct, gc=False):
     mandatory: bool
     session_id: int | None
     expires_at: datetime | None
+    sgc_id: int | None = None
 
 
 class Unpublished(msgspec.Struct, gc=False):
@@ -59,23 +60,41 @@ class Unpublished(msgspec.Struct, gc=False):
 
 
 _WRITE = f"""
-    WITH added AS (
-        INSERT INTO outbox (message_id, exchange, routing_key, body, mandatory, session_id, expires_at)
-        SELECT message_id, exchange, routing_key, convert_to(body, 'UTF8'), mandatory, session_id, expires_at
+    WITH given AS (
+        SELECT *, row_number() OVER (PARTITION BY sgc_id ORDER BY ordinality) AS number
         FROM ROWS FROM (json_to_recordset(%(rows)s) AS (message_id uuid, exchange text, routing_key text, body text,
-            mandatory boolean, session_id bigint, expires_at timestamptz)) WITH ORDINALITY
+            mandatory boolean, session_id bigint, expires_at timestamptz, sgc_id bigint)) WITH ORDINALITY
+    ), counted AS (
+        INSERT INTO event_sequences AS s (sgc_id, newest)
+        SELECT sgc_id, count(*) FROM given WHERE sgc_id IS NOT NULL GROUP BY sgc_id ORDER BY sgc_id
+        ON CONFLICT (sgc_id) DO UPDATE SET newest = s.newest + excluded.newest
+        RETURNING sgc_id, newest
+    ), added AS (
+        INSERT INTO outbox (message_id, exchange, routing_key, body, mandatory, session_id, expires_at)
+        SELECT message_id, exchange, routing_key, convert_to(CASE WHEN sgc_id IS NULL THEN body ELSE
+                left(body, -1) || ',"sequence":' || newest - max(number) OVER (PARTITION BY sgc_id) + number || '}}'
+            END, 'UTF8'), mandatory, session_id, expires_at
+        FROM given LEFT JOIN counted USING (sgc_id)
         ORDER BY ordinality
     )
     SELECT pg_notify('{CHANNEL}', '')
 """  # noqa: S608 - a name of ours
+"""An event about a deployment gets the next number of that deployment into its body: in the order of commits, because
+whoever numbers events of it holds its row until the commit. Nobody locks anything after that, and those rows in the
+order of their ids: nobody waits in a circle."""
 _COLUMNS = "id, message_id::text, exchange, routing_key, body, mandatory, session_id, expires_at, replay_of"
 _UNPUBLISHED = f"""
     SELECT {_COLUMNS} FROM outbox WHERE published_at IS NULL AND failed_at IS NULL ORDER BY id LIMIT %(limit)s
 """  # noqa: S608 - names of ours
 _MARK_AND_READ = f"""
     WITH published AS (
-        UPDATE outbox SET published_at = %(now)s
-        FROM (SELECT set_config('synchronous_commit', 'off', true)) AS no_wait WHERE id = ANY(%(published)s)
+        UPDATE outbox SET published_at = %(now)s, position = n.position
+        FROM (
+            SELECT id, CASE WHEN exchange = '{EXTERNAL_EXCHANGE}' AND replay_of IS NULL
+                THEN nextval('event_positions') END AS position
+            FROM outbox WHERE id = ANY(%(published)s) ORDER BY id
+        ) AS n, (SELECT set_config('synchronous_commit', 'off', true)) AS no_wait
+        WHERE outbox.id = n.id
     )
     SELECT {_COLUMNS} FROM outbox
     WHERE published_at IS NULL AND failed_at IS NULL AND id <> ALL(%(published)s) ORDER BY id LIMIT %(limit)s
@@ -92,7 +111,10 @@ class WaitingRows:
         self._reader = reader
 
     async def next_after(self, published: Sequence[int], *, now: datetime, limit: int) -> list[Unpublished]:
-        """Record that the broker confirmed these, and return the oldest of the others that wait, by id."""
+        """Record that the broker confirmed these, and return the oldest of the others that wait, by id.
+
+        Events get their places in the event log, in the order of ids: that in which they were published.
+        """
         values = {"published": list(published), "now": now, "limit": limit}
         return [*starmap(Unpublished, await self._reader.execute(_MARK_AND_READ, values))]
 
@@ -125,13 +147,22 @@ class Additions:
         body_text = codec.encode(body).decode()
         return self._add(Added(uuid4(), EXCHANGE, routing_key, body_text, True, session_id, expires_at))
 
-    def add_external(self, *, routing_key: str, body: Body, message_id: UUID, session_id: int | None = None) -> UUID:
+    def add_external(
+        self,
+        *,
+        routing_key: str,
+        body: Body,
+        message_id: UUID,
+        session_id: int | None = None,
+        sgc_id: int | None = None,
+    ) -> UUID:
         """Add an event for subscribers. `message_id` is the body's `event_id`. Nobody needs to listen.
 
-        The relay publishes to the exchange that its settings name; the row holds the default name.
+        With `sgc_id` the body gets that deployment's next number as its `sequence` when it is written. The relay
+        publishes to the exchange that its settings name; the row holds the default name.
         """
         body_text = codec.encode(body).decode()
-        return self._add(Added(message_id, EXTERNAL_EXCHANGE, routing_key, body_text, False, session_id, None))
+        return self._add(Added(message_id, EXTERNAL_EXCHANGE, routing_key, body_text, False, session_id, None, sgc_id))
 
     def _add(self, row: Added) -> UUID:
         self._added.append(row)

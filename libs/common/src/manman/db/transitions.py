@@ -205,5 +205,9 @@ async def _announce(
         message=row.status_message or "",
     )
     tx.outbox.add_external(
-        routing_key=external_session(event), body=body, message_id=event_id, session_id=row.session_id
+        routing_key=external_session(event),
+        body=body,
+        message_id=event_id,
+        session_id=row.session_id,
+        sgc_id=row.sgc_id,
     )

@@ -28,6 +28,7 @@ from manman.db.configs import Configs
 from manman.db.configuration import Configuration
 from manman.db.dead_letters import DeadLetters
 from manman.db.deployments import Deployments
+from manman.db.event_log import EventLog
 from manman.db.games import Games
 from manman.db.idempotency import IdempotencyKeys
 from manman.db.outbox import OutboxRows, WaitingRows
@@ -63,6 +64,7 @@ class Transaction:
         self.actions = Actions(database_session)
         self.outbox = OutboxRows(database_session)
         self.dead_letters = DeadLetters(database_session, self.outbox)
+        self.event_log = EventLog(database_session, self.outbox)
         self.api_tokens = ApiTokens(database_session)
         self.audit_log = AuditLog(database_session)
         self.idempotency_keys = IdempotencyKeys(database_session)

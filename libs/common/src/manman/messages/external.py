@@ -37,3 +37,4 @@ class SessionEvent(Body, frozen=True, kw_only=True):
     final_status: str = ""
     reason: str = ""
     message: str = ""
+    sequence: int = 0  # among the events about the deployment, from 1; given when the event is stored

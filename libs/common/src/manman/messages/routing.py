@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from uuid import UUID
 
 Arguments: TypeAlias = dict[str, str | int]
@@ -150,12 +151,19 @@ def log_stream_arguments(*, max_bytes: int, max_age_s: int, segment_bytes: int) 
 
 def matches(pattern: str, key: str) -> bool:
     """Tell whether a topic `pattern` covers `key`: `*` is one word, `#` is any number of words, also none."""
-    return _matches(pattern.split("."), key.split("."))
+    parts = pattern.split(".")
+    reached = set(_without_a_word(parts, 0))
+    for word in key.split("."):
+        after = (
+            at if parts[at] == "#" else at + 1 for at in reached if at < len(parts) and parts[at] in ("#", "*", word)
+        )
+        reached = {beyond for at in after for beyond in _without_a_word(parts, at)}
+    return len(parts) in reached
 
 
-def _matches(pattern: list[str], words: list[str]) -> bool:
-    if not pattern:
-        return not words
-    if pattern[0] == "#":
-        return any(_matches(pattern[1:], words[start:]) for start in range(len(words) + 1))
-    return bool(words) and pattern[0] in ("*", words[0]) and _matches(pattern[1:], words[1:])
+def _without_a_word(parts: list[str], at: int) -> Iterator[int]:
+    """Return how far a pattern can be followed from `at` without a word: a `#` needs none."""
+    yield at
+    while at < len(parts) and parts[at] == "#":
+        at += 1
+        yield at

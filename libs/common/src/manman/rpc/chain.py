@@ -64,6 +64,12 @@ def current_caller() -> access.Caller | None:
     return _caller.get()
 
 
+def current_subject() -> str:
+    """Return the name of who made the call being answered; empty outside of calls."""
+    caller = _caller.get()
+    return caller.subject if caller else ""
+
+
 def current_attempt() -> Attempt | None:
     """Return which attempt at something the call being answered is; None when its caller gave no idempotency key."""
     return _attempt.get()

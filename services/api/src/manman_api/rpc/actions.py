@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from manman.rpc.chain import current_caller
+from manman.rpc.chain import current_subject
 from manman.v1 import actions_pb2 as pb
 from manman_api.handlers import actions
 from manman_api.rpc import action_messages as messages
@@ -71,12 +71,11 @@ class ActionsRpc(Servicer):
 
     async def ExecuteAction(self, request: pb.ExecuteActionRequest, context: object) -> pb.ExecuteActionResponse:
         """Run an action."""
-        caller = current_caller()
         done = await actions.execute_action(
             session_id=request.session_id,
             action_id=request.action_id,
             given=dict(request.input_values),
-            triggered_by=caller.subject if caller else "",
+            triggered_by=current_subject(),
             timeout_s=self._parts.input_timeout_s,
             now=self._parts.now(),
             uow=self._parts.uow,

@@ -6,7 +6,7 @@ import base64
 import json
 from typing import TYPE_CHECKING
 
-from manman.rpc.chain import current_caller
+from manman.rpc.chain import current_subject
 from manman.v1 import dead_letters_pb2 as pb
 from manman.v1.dead_letters_pb2_grpc import DeadLettersServicer
 from manman_api import paging
@@ -48,7 +48,7 @@ class DeadLetters(Servicer, DeadLettersServicer):
         count = await dead_letters.replay(
             dead_letter_ids=set(request.dead_letter_ids),
             queue=request.queue,
-            by=_subject(),
+            by=current_subject(),
             now=self._parts.now(),
             uow=self._parts.uow,
         )
@@ -59,7 +59,7 @@ class DeadLetters(Servicer, DeadLettersServicer):
     ) -> pb.PurgeDeadLettersResponse:
         """Delete letters."""
         count = await dead_letters.purge(
-            dead_letter_ids=set(request.dead_letter_ids), queue=request.queue, by=_subject(), uow=self._parts.uow
+            dead_letter_ids=set(request.dead_letter_ids), queue=request.queue, by=current_subject(), uow=self._parts.uow
         )
         return pb.PurgeDeadLettersResponse(purged=count)
 
@@ -78,11 +78,6 @@ def readable(body: bytes) -> tuple[str, str]:
     except (ValueError, RecursionError):
         return text, "text"
     return text, "json"
-
-
-def _subject() -> str:
-    caller = current_caller()
-    return caller.subject if caller else ""
 
 
 def _letter(row: DeadLetter) -> pb.DeadLetter:

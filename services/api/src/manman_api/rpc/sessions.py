@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from manman.errors import Invalid, Problem
-from manman.rpc.chain import current_attempt, current_caller
+from manman.rpc.chain import current_attempt, current_subject
 from manman.v1 import sessions_pb2 as pb
 from manman_api import paging
 from manman_api.handlers import sessions
@@ -58,11 +58,10 @@ class SessionsRpc(Servicer):
 
     async def StopSession(self, request: pb.StopSessionRequest, context: object) -> pb.StopSessionResponse:
         """Record the wish to end a session and have it stopped."""
-        caller = current_caller()
         run = await sessions.stop_session(
             session_id=request.session_id,
             force=request.force,
-            requested_by=caller.subject if caller else "",
+            requested_by=current_subject(),
             now=self._parts.now(),
             uow=self._parts.uow,
         )

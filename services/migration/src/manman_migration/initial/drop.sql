@@ -2,7 +2,7 @@
 
 DROP TABLE IF EXISTS
     idempotency_keys, audit_log, api_tokens, ui_sessions, s3_deletions, log_stream_deletions, dead_letters,
-    outbox,
+    outbox, event_sequences,
     sgc_workshop_libraries, workshop_library_references, workshop_library_addons, workshop_libraries,
     workshop_installations, workshop_addons, game_addon_path_presets,
     log_cursors, log_references,
@@ -13,5 +13,7 @@ DROP TABLE IF EXISTS
     game_config_parameter_values, parameter_definitions, game_config_volumes, game_config_files, game_configs, games,
     server_capabilities, servers
     CASCADE;
+
+DROP SEQUENCE IF EXISTS event_positions;
 
 DROP FUNCTION IF EXISTS update_updated_at_column(), delete_what_refines_entity(), delete_stored_object(), delete_log_stream();

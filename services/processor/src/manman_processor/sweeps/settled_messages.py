@@ -1,4 +1,7 @@
-"""A message of the outbox is over if, and only if, it was published or given up longer ago than such rows are kept."""
+"""A message of the outbox is over if it was settled long ago, or is an event that too many newer ones follow.
+
+Until then, published events are the log that programs catch up from.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from manman.db.unit_of_work import Uow
 
 
-async def sweep(uow: Uow, now: datetime, keep: timedelta) -> int:
-    """Delete what is older; return how many."""
-    return await delete_all(uow, lambda tx: tx.outbox.delete_settled(before=now - keep, limit=BATCH))
+async def sweep(uow: Uow, now: datetime, keep: timedelta, events_kept: int) -> int:
+    """Delete what is older than `keep`, and all but the newest `events_kept` events; return how many."""
+    old = await delete_all(uow, lambda tx: tx.outbox.delete_settled(before=now - keep, limit=BATCH))
+    return old + await delete_all(uow, lambda tx: tx.event_log.delete_oldest(keep=events_kept, limit=BATCH))

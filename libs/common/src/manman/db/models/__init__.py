@@ -16,7 +16,7 @@ from manman.db.models.games import (
     ParameterDefinition,
 )
 from manman.db.models.logs import LogCursor, LogReference
-from manman.db.models.pending import LogStreamDeletion, Outbox, S3Deletion
+from manman.db.models.pending import EventSequence, LogStreamDeletion, Outbox, S3Deletion
 from manman.db.models.servers import Server, ServerCapability
 from manman.db.models.sessions import Session, SessionCrashRecord
 from manman.db.models.ui_sessions import UiSession
@@ -45,6 +45,7 @@ __all__ = [
     "ConfigurationPatch",
     "ConfigurationStrategy",
     "DeadLetter",
+    "EventSequence",
     "Game",
     "GameAddonPathPreset",
     "GameConfig",

@@ -23,7 +23,8 @@ class Outbox(CreatedAt, Base):
 
     `mandatory` messages are commands: without a queue to take them they fail, and so they do once `expires_at` is past.
     `session_id` names the session that it is about. `replay_of` is the message id of a dead letter that is sent again:
-    it goes out under that id, and the row's own id tells this replay from others.
+    it goes out under that id, and the row's own id tells this replay from others. `position` is the place of a
+    published event in the event log (`manman.db.event_log`).
 
     No index keeps the random message ids, by which nobody looks: it would be the dearest of all.
     """
@@ -33,6 +34,7 @@ class Outbox(CreatedAt, Base):
         CheckConstraint("published_at IS NULL OR failed_at IS NULL", name="one_outcome"),
         Index("ix_outbox_unpublished", "id", postgresql_where=text(UNPUBLISHED)),
         Index("ix_outbox_settled", text("coalesce(published_at, failed_at)"), postgresql_where=text(SETTLED)),
+        Index("ix_outbox_position", "position", unique=True, postgresql_where=text("position IS NOT NULL")),
     )
 
     id: Mapped[Identifier]
@@ -44,9 +46,22 @@ class Outbox(CreatedAt, Base):
     expires_at: Mapped[datetime | None]
     session_id: Mapped[int | None] = mapped_column(BigInteger)
     replay_of: Mapped[str | None] = mapped_column(String(255))
+    position: Mapped[int | None] = mapped_column(BigInteger)
     published_at: Mapped[datetime | None]
     failed_at: Mapped[datetime | None]
     error: Mapped[str | None]
+
+
+class EventSequence(Base):
+    """How many events there have been about a deployment's sessions: the number of the newest.
+
+    It outlives the deployment, whose last events may be written after its own row is gone.
+    """
+
+    __tablename__ = "event_sequences"
+
+    sgc_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    newest: Mapped[int] = mapped_column(BigInteger)
 
 
 class S3Deletion(CreatedAt, Base):
