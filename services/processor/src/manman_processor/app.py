@@ -19,6 +19,7 @@ from manman.errors import Unavailable
 from manman.health import Health
 from manman.messages.routing import PROCESSOR_EVENT_KEYS
 from manman.periodic import run_periodically
+from manman_processor import census
 from manman_processor.dead_letters import Collector
 from manman_processor.dispatch import Dispatch
 from manman_processor.hearing import Hearing
@@ -89,6 +90,8 @@ async def main(settings: Settings) -> None:
             group.create_task(relay.run(), name="relay")
         else:
             drained.set()
+        interval_s = settings.census_interval_seconds
+        group.create_task(run_periodically("census", lambda now: census.take(uow, now), interval_s), name="census")
         if "events" in settings.components:
             health.add("events", hearing.check)
             group.create_task(_consume(settings, uow, connection, hearing, drained), name="events")

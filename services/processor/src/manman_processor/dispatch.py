@@ -11,11 +11,12 @@ the newest capabilities that they held.
 
 from __future__ import annotations
 
+import collections
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from manman import clock
 from manman.errors import Invalid, ManManError, Problem, TimedOut, Unavailable
@@ -43,8 +44,23 @@ MESSAGE_TYPES: tuple[tuple[str, type[Message]], ...] = (
 )
 """Which body a key announces, by its first words."""
 
+_TYPES = {"status.session": "session", "status.host": "host", "health.host": "heartbeat"}
+"""What a report is called in metrics, by its key without the id."""
+
 REFUSED = Counter("manman_reports_refused_total", "Reports of hosts that were refused, by reason.", ["reason"])
-BATCHES = Counter("manman_report_batches_total", "Transactions made for reports of hosts.")
+REPORTS = Counter(
+    "manman_reports_total", "Reports of hosts, by what they are and what became of them.", ["type", "outcome"]
+)
+BATCH_SIZE = Histogram(
+    "manman_report_batch_size",
+    "Reports in one transaction.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000),
+)
+LAG_SECONDS = Histogram(
+    "manman_report_lag_seconds",
+    "Age of the oldest report about a session in a batch, by the clock of its host, when the batch was committed.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +92,7 @@ class Dispatch:
                 half = len(batch) // 2
                 return [*await self.handle(batch[:half]), *await self.handle(batch[half:])]
             results = [error]
+        _count(batch, results)
         for refusal in filter(None, results):
             REFUSED.labels(type(refusal).__name__).inc()
             log.info("report_refused", reason=type(refusal).__name__, error=str(refusal))
@@ -101,7 +118,10 @@ class Dispatch:
             await transaction.commit()
         if books.changed:
             log.info("sessions_changed", **books.changed)
-        BATCHES.inc()
+        BATCH_SIZE.observe(len(batch))
+        told = [one.occurred_at for one in messages if isinstance(one, SessionReported) and one.occurred_at is not None]
+        if told:
+            LAG_SECONDS.observe(max(0.0, (self._now() - min(told)).total_seconds()))
         return results
 
     async def _apply(self, books: Books, message: Message, now: datetime) -> None:
@@ -113,6 +133,15 @@ class Dispatch:
                 await host_reported(books, message, now=now)
             case Heartbeat():
                 await heartbeat_received(books, message, now=now, grace_s=self._inventory_grace_s)
+
+
+def _count(batch: Sequence[Delivery], results: Sequence[Exception | None]) -> None:
+    counted = collections.Counter(
+        (delivery.routing_key.rpartition(".")[0], result is None)
+        for delivery, result in zip(batch, results, strict=True)
+    )
+    for (words, is_taken), count in counted.items():
+        REPORTS.labels(_TYPES.get(words, "unknown"), "taken" if is_taken else "refused").inc(count)
 
 
 def read(delivery: Delivery) -> Message | ManManError:

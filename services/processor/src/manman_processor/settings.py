@@ -70,6 +70,9 @@ class Settings(DatabaseSettings, BusSettings, RuntimeSettings):
     dead_letters_keep: int = Field(
         default=10_000, ge=1, le=1_000_000, description="so many dead letters are kept, the newest ones"
     )
+    census_interval_seconds: float = Field(
+        default=15.0, gt=0, description="how often hosts and sessions are counted for the metrics"
+    )
     housekeeping_interval_seconds: float = Field(
         default=60.0,
         gt=0,

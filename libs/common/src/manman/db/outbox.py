@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import CursorResult, delete, func, select, text, update
 
 from manman.db.models import Outbox
-from manman.db.models.pending import SETTLED
+from manman.db.models.pending import SETTLED, UNPUBLISHED
 from manman.messages import codec
 from manman.messages.routing import EXCHANGE, EXTERNAL_EXCHANGE
 
@@ -202,6 +202,11 @@ class OutboxRows(Additions):
     async def depth(self) -> int:
         """Return how many rows wait."""
         return int(await self._db.scalar(text(_DEPTH)) or 0)
+
+    async def waiting_since(self) -> datetime | None:
+        """Return when the oldest row that waits was added."""
+        oldest = select(Outbox.created_at).where(text(UNPUBLISHED)).order_by(Outbox.id).limit(1)
+        return await self._db.scalar(oldest)
 
     async def mark_published(self, ids: Sequence[int], *, now: datetime | None) -> None:
         """Record that the broker confirmed these."""

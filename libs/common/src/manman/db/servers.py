@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, bindparam, delete, select, text, true, update
+from sqlalchemy import Select, bindparam, delete, func, select, text, true, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import aliased
 
@@ -175,6 +175,11 @@ class Servers:
             .limit(limit)
         )
         return (await self._db.scalars(query)).all()
+
+    async def count_by_status(self) -> dict[str, int]:
+        """Return how many hosts there are in each state."""
+        rows = await self._db.execute(select(Server.status, func.count()).group_by(Server.status))
+        return {row[0]: row[1] for row in rows}
 
     async def mark_stale(self, *, silent_since: datetime, now: datetime) -> Sequence[Server]:
         """Set every online host that was last seen before `silent_since` offline; return them.

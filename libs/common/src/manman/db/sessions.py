@@ -62,6 +62,11 @@ class Sessions:
         rows = await self._db.scalars(query.with_for_update(key_share=True).execution_options(populate_existing=True))
         return rows.all()
 
+    async def count_by_status(self, statuses: Collection[str]) -> dict[str, int]:
+        """Return how many sessions there are in each of these states."""
+        query = select(Session.status, func.count()).where(Session.status.in_(statuses)).group_by(Session.status)
+        return {row[0]: row[1] for row in await self._db.execute(query)}
+
     async def lock_silent(
         self,
         *,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import msgspec
+from prometheus_client import Counter
 
 from manman.db.batch import ServerRow, SessionRow
 from manman.domain.sessions import LIVE, Status
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from manman.db.models import Server, Session
     from manman.db.unit_of_work import Transaction
 
+
+MADE = Counter("manman_session_transitions_total", "Changes of sessions' states.", ["before", "after"])
+_MADE = {(one, other): MADE.labels(one.value, other.value) for one in Status for other in Status}
 
 MAX_MESSAGE = 2000
 """Longer messages are cut."""
@@ -72,6 +76,7 @@ async def apply(tx: Transaction | Batch, row: Session | SessionRow, change: Chan
     `started_at` is set once, `ended_at` on leaving the live states and cleared by a recovery.
     """
     previous = Status(row.status)
+    _MADE[previous, change.status].inc()
     row.status = change.status.value
     row.status_reason = _text(change.reason, 100)
     row.status_message = _text(change.message, MAX_MESSAGE)
