@@ -15,7 +15,14 @@ from manman.db.transitions import Change
 from manman.domain.sessions import Status
 from manman.messages.status import OutputLine
 from manman.rpc.services import Service, type_of
-from manman.v1 import access_control_pb2, access_control_pb2_grpc, dead_letters_pb2, dead_letters_pb2_grpc
+from manman.v1 import (
+    access_control_pb2,
+    access_control_pb2_grpc,
+    dead_letters_pb2,
+    dead_letters_pb2_grpc,
+    events_pb2,
+    events_pb2_grpc,
+)
 from manman_api.rest import examples, openapi
 from manman_api.rest.bindings import Binding, Table
 from manman_api.rest.transcode import read_request
@@ -66,6 +73,7 @@ def table(services: list[Service]) -> Table:
             *services,
             Service(access_control_pb2.DESCRIPTOR.services_by_name["AccessControl"], access),
             Service(dead_letters_pb2.DESCRIPTOR.services_by_name["DeadLetters"], letters),
+            Service(events_pb2.DESCRIPTOR.services_by_name["Events"], events_pb2_grpc.EventsServicer()),
         ]
     )
 

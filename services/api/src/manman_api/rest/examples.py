@@ -247,6 +247,17 @@ EXAMPLES: dict[str, Any] = {
     "headers": {"x-manman-reason": "NotFound"},
     "replayed": "1",
     "purged": "1",
+    # the log of events
+    "after_position": "0",
+    "from_position": "1",
+    "to_position": "0",
+    "position": "1",
+    "last_position": "1",
+    "routing_keys": ["manman.session.#"],
+    "Event.event_id": "6f0c2c06-5a7e-4e0f-9f3f-6f0f0d6f2f11",
+    "Event.routing_key": "manman.session.crashed",
+    "Event.body": '{"session_id": 1, "sgc_id": 1, "status": "crashed"}',
+    "ReplayEventsResponse.replayed": 1,
     # pages
     "page_size": 50,
     "page_token": "NTA=",
