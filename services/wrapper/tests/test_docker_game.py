@@ -7,6 +7,7 @@ import pytest
 
 from manman.errors import Conflict
 from manman_wrapper.docker_game import DockerGame
+from manman_wrapper.exit_reason import NOT_KNOWN
 from manman_wrapper.log_reader import Limits
 from manman_wrapper.state import StateFile
 
@@ -196,6 +197,7 @@ async def test_a_removed_container_is_a_crash_and_not_silence(
         container_id = await game.start(name, request(image, ECHO))
         engine.containers.get(container_id).remove(force=True)
         await until_status(game, "crashed")
+        assert (game.state.reason, game.state.exit_code) == ("vanished", NOT_KNOWN)
 
 
 async def test_input_to_an_ended_game_is_refused(make: Any, name: str, image: str) -> None:

@@ -318,7 +318,7 @@ class SessionRunner:
         by_itself = status.status == "stopped" and status.reason == "exited" and status.exit_code == 0
         return self._report(
             status.status,
-            exit_code=status.exit_code if status.started_at else None,
+            exit_code=status.exit_code if status.started_at and status.exit_code >= 0 else None,
             reason=status.reason,
             message=status.message,
             final_status="completed" if by_itself else "",

@@ -33,7 +33,7 @@ from manman_wrapper.container import (
     wait_for_exit,
 )
 from manman_wrapper.docker_http import DockerHttp, EngineAwayError, EngineError, Stdin
-from manman_wrapper.exit_reason import explain_exit, explain_refused_start
+from manman_wrapper.exit_reason import NOT_KNOWN, explain_absence, explain_exit, explain_refused_start
 from manman_wrapper.log_reader import Limits, LogReader
 from manman_wrapper.state import CRASHED, ENDED, LIVE, PENDING, RUNNING, STARTING, STOPPING, State, StateFile
 
@@ -355,11 +355,12 @@ class DockerGame:
 
     def _vanish(self) -> None:
         if self._state.status in LIVE:
-            asked = bool(self._state.asked_to)
+            ending = explain_absence(asked_to=self._state.asked_to)
             self._set(
-                status="stopped" if asked else CRASHED,
-                reason="killed" if asked else "vanished",
-                message="the game's container was removed by somebody else",
+                status=ending.status,
+                reason=ending.reason,
+                message=ending.message,
+                exit_code=NOT_KNOWN,
                 ended_at=_now_ms(),
             )
         self._ended.set()

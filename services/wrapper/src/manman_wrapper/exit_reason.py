@@ -7,6 +7,8 @@ import signal
 
 SIGNAL_BASE = 128
 SIGKILL = 9
+NOT_KNOWN = -1
+"""The exit code of a game that ended where nobody saw it. 0 would say that it ended well."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,12 @@ def explain_exit(exit_code: int, *, oom_killed: bool, asked_to: str) -> Ending:
             "crashed", "signal", f"the game was ended by {_signal_name(number)} (exit code {exit_code})", number
         )
     return Ending("crashed", "exited", f"the game ended by itself with exit code {exit_code}")
+
+
+def explain_absence(*, asked_to: str) -> Ending:
+    """Explain a container that is gone, and its exit code with it; `asked_to` as in `explain_exit`."""
+    message = "the game's container was removed by somebody else"
+    return Ending("stopped", "killed", message) if asked_to else Ending("crashed", "vanished", message)
 
 
 def explain_refused_start(message: str) -> tuple[str, str]:

@@ -30,6 +30,7 @@ ENDED = frozenset({STOPPED, CRASHED})
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Where the session stands. Times are Unix milliseconds, 0 meaning never; `asked_to` is stop, kill or nothing.
 
+    `exit_code` means something once the game has ended; -1 says that nobody saw it.
     `tail_from` is where the log is read again after a restart, so that the lines kept in memory come back.
     `last_seq` is a number that had certainly been given when this was written.
     """

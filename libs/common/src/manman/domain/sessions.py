@@ -166,6 +166,10 @@ def _is_known(row: SessionView, report: Report) -> bool:
     return same_boot and row.last_seq is not None and 0 < report.seq <= row.last_seq
 
 
+_EXITED = frozenset({"", "exited"})
+"""What hosts give as the reason when a game ended by itself; any other word says more than an exit code of 0."""
+
+
 def _status_to_store(row: SessionView, report: Report, reported: Status) -> Status:
     """Tell a clean end by itself (`completed`) from an end on request or a crash."""
     by_itself = report.exit_code == 0 and not row.stop_requested
@@ -173,6 +177,6 @@ def _status_to_store(row: SessionView, report: Report, reported: Status) -> Stat
         report.final_status == Status.COMPLETED or (report.reason == "exited" and by_itself)
     ):
         return Status.COMPLETED
-    if reported is Status.CRASHED and by_itself:  # some hosts call every end by itself a crash
-        return Status.COMPLETED
+    if reported is Status.CRASHED and by_itself and report.reason in _EXITED:
+        return Status.COMPLETED  # some hosts call every end by itself a crash
     return reported

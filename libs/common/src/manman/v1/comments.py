@@ -326,6 +326,7 @@ COMMENTS: dict[str, str] = {
     'manman.v1.GetStatusRequest': 'Asks how the game is.',
     'manman.v1.GetStatusResponse': 'How the game is.',
     'manman.v1.GetStatusResponse.ended_at': 'Unix milliseconds; 0 means not yet.',
+    'manman.v1.GetStatusResponse.exit_code': 'Of a game that has ended; -1 when nobody knows it.',
     'manman.v1.GetStatusResponse.last_seq': 'The number of the last line printed.',
     'manman.v1.GetStatusResponse.message': 'The reason in a sentence.',
     'manman.v1.GetStatusResponse.reason': 'One word for why it ended.',

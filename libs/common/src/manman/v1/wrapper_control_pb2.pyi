@@ -393,6 +393,7 @@ class GetStatusResponse(_message.Message):
     """pending, starting, running, stopping, stopped or crashed."""
     container_id: _builtins.str
     exit_code: _builtins.int
+    """Of a game that has ended; -1 when nobody knows it."""
     is_running: _builtins.bool
     reason: _builtins.str
     """One word for why it ended."""
