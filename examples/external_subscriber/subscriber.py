@@ -104,6 +104,8 @@ def text_of(event: str, body: Mapping[str, Any]) -> str | None:
     noun, _, happened = event.partition(".")
     if noun == "host":
         return f"host {body.get('server_id')} is {happened}"
+    if noun == "deployment":
+        return f"deployment {body.get('sgc_id')}: {body.get('reason', happened)}"
     if noun != "session":
         return None
     details = [f"{name} {body[name]}" for name in ("exit_code", "reason", "final_status") if name in body]

@@ -20,6 +20,9 @@ FAST = {
     "STALE_HOST_CHECK_INTERVAL_SECONDS": "0.3",
     "HEARTBEAT_SECONDS": "0.5",
     "OUTBOX_POLL_SECONDS": "0.3",
+    "RESTART_CHECK_INTERVAL_SECONDS": "0.2",
+    "RESTART_INTERVAL_SECONDS": "0.2",
+    "RESTART_BACKOFF_SECONDS": "0.3",
 }
 """Short patience, so that tests about silence do not take minutes."""
 

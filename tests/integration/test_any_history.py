@@ -40,7 +40,8 @@ STALE_S, GONE_S, GRACE_S, DEADLINE_S, THRESHOLD_S = 10.0, 300.0, 60.0, 30.0, 20.
 BOOTS = (None, str(UUID(int=1)), str(UUID(int=2)))
 
 SESSIONS = """SELECT session_id, sgc_id, status, exit_code, status_reason, status_message, lost_reason, started_at,
-    ended_at, coalesce(last_event_at, created_at) AS news_at, forced_stop_at FROM sessions ORDER BY session_id"""
+    ended_at, coalesce(last_event_at, created_at) AS news_at, forced_stop_at, phase, progress_percent
+    FROM sessions ORDER BY session_id"""
 OUTBOX = "SELECT id, exchange, routing_key, session_id, body, message_id FROM outbox WHERE id > %s ORDER BY id"
 BEGIN = """DELETE FROM sessions; DELETE FROM outbox; DELETE FROM log_stream_deletions;
     UPDATE servers SET status = 'online', last_seen = {now}, status_since = {long_ago}, features = '{{}}';
@@ -103,13 +104,16 @@ reports = st.fixed_dictionaries(
         "message": st.just("text"),
         "final_status": st.just("completed"),
         "numbered": st.sampled_from((1, 2)),
+        "phase": st.sampled_from(("pull", "ready")),
+        "progress": st.sampled_from((40, 140)),
         "happened_s_ago": st.sampled_from((-5, 1, 40, 5000)),
     },
 )
+listings = st.sampled_from(("starting pull", "running ", "running ready", "stopping ", "stopped ", "recovering "))
 beats = st.fixed_dictionaries(
     {"host": st.integers(1, 2)},
     optional={
-        "listed": st.dictionaries(which, st.sampled_from(("starting", "running", "stopping", "stopped", "recovering"))),
+        "listed": st.dictionaries(which, listings),
         "running": st.integers(0, 2),
         "steady": st.booleans(),
     },
@@ -205,7 +209,7 @@ class History(RuleBasedStateMachine):
                 deployment_id=sgc_id, parameters={}, force=force, timeout_s=DEADLINE_S, now=now, uow=uow
             )
         )
-        session_id = run.row.session_id if run else 0
+        session_id = run.session_id if run else 0
         assert self.ledger.started(session_id, sgc_id, host, force=force, timeout_s=DEADLINE_S) == bool(run)
 
     def _stop(self, session_id: int, *, force: bool) -> None:
@@ -289,7 +293,7 @@ class History(RuleBasedStateMachine):
         session_id = self._pick(word["session"])
         if session_id is None:
             return None
-        said = {key: word[key] for key in ("status", "exit_code", "reason", "message", "final_status") if key in word}
+        said = {key: value for key, value in word.items() if key not in ("session", "numbered", "happened_s_ago")}
         said["session_id"] = session_id
         if "numbered" in word:
             self.number += 1
@@ -304,9 +308,11 @@ class History(RuleBasedStateMachine):
         said: dict[str, Any] = {}
         sent: dict[str, Any] = {"server_id": server_id}
         if "listed" in word:
-            picked = {self._pick(which): status for which, status in word["listed"].items()}
-            said["listed"] = {key: status for key, status in picked.items() if key is not None}
-            sent["sessions"] = [{"session_id": key, "status": status} for key, status in said["listed"].items()]
+            picked = {self._pick(which): tuple(listing.split(" ")) for which, listing in word["listed"].items()}
+            said["listed"] = {key: listing for key, listing in picked.items() if key is not None}
+            sent["sessions"] = [
+                {"session_id": key, "status": status, "phase": phase} for key, (status, phase) in said["listed"].items()
+            ]
         if "running" in word:
             said["running"] = word["running"]
             sent["session_stats"] = {"running": word["running"]}
@@ -348,7 +354,8 @@ def on_record(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def must_be(run: Run) -> tuple[Any, ...]:
     times = run.started_at, run.ended_at, run.news_at, run.forced_at
-    return run.sgc_id, run.status, run.exit_code, run.reason, run.message, run.lost_reason, *times
+    why = run.reason, run.message, run.lost_reason
+    return run.sgc_id, run.status, run.exit_code, *why, *times, run.phase, run.progress
 
 
 def leaving(row: dict[str, Any]) -> Leaving:

@@ -47,6 +47,7 @@ async def test_the_demo_plays_a_real_game_through_the_whole_platform_twice() -> 
     assert not [line for line in lines if line.startswith("[manman]") and "missing" in line]
     for told in (first, second):
         assert len(re.findall(r"^ ?\d+  \S", told, re.MULTILINE)) == STEPS, told
+        assert len(re.findall(r"running +ready$", told, re.MULTILINE)) == len(["first", "second"])
         assert '"ManMan demo", OpenTTD 13' in told
         assert "[All] Server: hello from ManMan" in told
         assert re.search(r"crashed +exit code 137, reason signal", told)

@@ -92,7 +92,8 @@ def test_a_failed_step_is_not_ticked_off() -> None:
             {"status": "crashed", "started_at": "0", "exit_code": 0, "status_reason": "x", "status_message": "why"},
             "reason x: why",
         ),
-        ({"status": "running", "phase": "start"}, ""),
+        ({"status": "running", "phase": "ready"}, "ready"),
+        ({"status": "stopping", "phase": "ready"}, ""),
     ],
 )
 def test_a_state_is_shown_with_what_matters_about_it(session: dict[str, object], expected: str) -> None:

@@ -147,8 +147,10 @@ async def test_a_webhook_that_fails_for_a_moment_is_tried_again(
 ) -> None:
     channel.answers = [500, HANG, 429]
     async with subscriber(amqp_url, channel) as program:
-        await program.hear("host.stale", server_id=1, event_id="a")
-        await settled(channel, "host 1 is stale")
+        await program.hear(
+            "deployment.crash_loop", sgc_id=3, reason="crash loop: 2 restarts within 600 s", event_id="a"
+        )
+        await settled(channel, "deployment 3: crash loop: 2 restarts within 600 s")
         assert channel.tries == 4
         assert await program.counts("subscriber_webhook_failures_total") == 3
     assert await onlooker.depth(DEAD) == 0

@@ -19,8 +19,8 @@ async def beat(desk: Any, server_id: int, **more: Any) -> Exception | None:
     return result
 
 
-def runs(session_id: int, status: str = "running") -> SessionInventoryItem:
-    return SessionInventoryItem(session_id=session_id, status=status, container_id="c")
+def runs(session_id: int, status: str = "running", phase: str = "") -> SessionInventoryItem:
+    return SessionInventoryItem(session_id=session_id, status=status, container_id="c", phase=phase)
 
 
 async def test_a_heartbeat_moves_last_seen_by_our_clock_and_says_nothing(desk: Any, world: Any, database: Any) -> None:
@@ -140,9 +140,10 @@ async def test_an_inventory_that_agrees_changes_nothing(desk: Any, world: Any, d
 
 async def test_a_lost_event_is_made_up_for_by_the_inventory(desk: Any, world: Any, database: Any) -> None:
     session_id = await world.session(Status.STARTING)
-    await beat(desk, world.server_id, sessions=[runs(session_id)])
+    await beat(desk, world.server_id, sessions=[runs(session_id, phase="ready")])
     row = database.session(session_id)
     assert (row["status"], row["container_id"], row["status_reason"]) == ("running", "c", "reconciled")
+    assert row["phase"] == "ready"
     assert database.keys() == ["manman.session.running"]
 
 

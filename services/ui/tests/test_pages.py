@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
+from manman.v1.server_game_configs_pb2 import RestartState
 from manman.v1.sessions_pb2 import Session
+from manman.v1.values_pb2 import RestartPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -75,6 +77,58 @@ async def test_the_environment_of_a_deployment_is_shown_without_its_secrets(web:
     assert "<code>hard</code>" in answer.text
     assert "RCON_PASSWORD" in answer.text
     assert "swordfish" not in answer.text
+
+
+async def test_a_game_that_players_can_join_is_called_ready(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
+    pages = ("/", "/sessions", "/sessions/4", "/deployments", "/deployments/1")
+    for path in pages:
+        assert ">Ready</span>" not in (await web.get(path)).text
+    plane.sessions[4].phase = "ready"
+    for path in pages:
+        assert ">Ready</span>" in (await web.get(path)).text, path
+
+
+async def test_a_deployment_says_how_it_is_started_again(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
+    assert "<dt>Restarts</dt><dd>never</dd>" in (await web.get("/deployments/2")).text
+    policy = RestartPolicy(policy="on_crash", max_attempts=5, window_seconds=600)
+    plane.configs[2].restart_policy.CopyFrom(policy)
+    for path in ("/deployments/2", "/games/2/configs/2"):
+        assert "<dt>Restarts</dt><dd>on crash, at most 5 times in 10 min</dd>" in (await web.get(path)).text
+    plane.deployments[2].restart_policy.policy = "always"
+    assert "whenever it ends by itself" in (await web.get("/deployments/2")).text
+
+
+async def test_a_restart_that_waits_says_when_and_can_be_called_off(
+    web: httpx2.AsyncClient, plane: ControlPlane
+) -> None:
+    due_at = 1796000000
+    plane.deployments[2].restart_state.CopyFrom(
+        RestartState(state="waiting", session_id=3, attempt=2, max_attempts=5, window_seconds=600, due_at=due_at)
+    )
+    text = (await web.get("/deployments/2")).text
+    assert "(2 of 5 in 10 min)" in text
+    assert f'data-moment="{due_at}"' in text
+    plane.servers[1].draining = True
+    assert "As soon as its host is undrained." in (await web.get("/deployments/2")).text
+    answer = await web.post("/deployments/2/call-off")
+    assert answer.headers["location"] == "/deployments/2"
+    assert [stop.session_id for stop in plane.stops] == [3]
+
+
+async def test_a_crash_loop_is_shown_with_its_reason(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
+    plane.deployments[2].restart_state.CopyFrom(
+        RestartState(state="crash_loop", session_id=3, reason="crash loop: 5 restarts within 600 s")
+    )
+    text = (await web.get("/deployments/2")).text
+    assert "crash loop: 5 restarts within 600 s" in text
+    assert "Call it off" not in text
+    assert "Crash loop</span>" in (await web.get("/deployments")).text
+
+
+async def test_a_restarted_session_leads_to_the_one_it_follows(web: httpx2.AsyncClient, plane: ControlPlane) -> None:
+    assert "Restart of" not in (await web.get("/sessions/4")).text
+    plane.sessions[4].restart_of_session_id, plane.sessions[4].restart_attempt = 1, 2
+    assert '<a href="/sessions/1">#1</a>, number 2' in (await web.get("/sessions/4")).text
 
 
 async def test_addresses_to_connect_to_name_their_port(web: httpx2.AsyncClient) -> None:

@@ -99,6 +99,21 @@ async def test_what_is_not_known_does_not_erase_what_is(world: Any) -> None:
     assert (row.host_boot_id, row.last_seq) == (boot, 4)
 
 
+async def test_a_phase_stays_while_its_state_does_and_goes_with_it(world: Any) -> None:
+    session_id = await world.session()
+    pulling = Change(status=Status.STARTING, phase="pull", progress_percent=40)
+    row = await move(world, session_id, pulling)
+    assert (row.phase, row.progress_percent) == ("pull", 40)
+    row = await move(world, session_id, Change(status=Status.RUNNING))
+    assert (row.phase, row.progress_percent) == (None, 0)
+    transitions.touch(row, Change(status=Status.RUNNING, phase="ready"), now=world.now)
+    assert row.phase == "ready"
+    transitions.touch(row, Change(status=Status.RUNNING), now=world.now)
+    assert row.phase == "ready"
+    row = await move(world, session_id, Change(status=Status.RUNNING, phase="ready"), Change(status=Status.STOPPING))
+    assert row.phase is None
+
+
 async def test_texts_are_cut_to_what_the_columns_hold(world: Any) -> None:
     change = Change(status=Status.CRASHED, reason="r" * 500, message="m\x00" * 5000, container_id="c" * 500)
     row = await move(world, await world.session(), change)

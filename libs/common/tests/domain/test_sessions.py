@@ -93,6 +93,7 @@ def test_a_failed_stop_returns_to_running() -> None:
         (Report(status="crashed", exit_code=0), True, "crashed"),
         (Report(status="crashed", exit_code=137), False, "crashed"),
         (Report(status="crashed", exit_code=0, reason="exited"), False, "completed"),
+        (Report(status="crashed", exit_code=0, reason="hung"), False, "crashed"),
         (Report(status="crashed", exit_code=0, reason="vanished"), False, "crashed"),
         (Report(status="crashed"), False, "crashed"),
     ],

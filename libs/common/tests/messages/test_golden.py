@@ -22,6 +22,7 @@ EXAMPLES: dict[str, type[Body]] = {
     "heartbeat": health.Heartbeat,
     "log_line": logs.LogLine,
     "host_event": external.HostEvent,
+    "deployment_event": external.DeploymentEvent,
     "session_event": external.SessionEvent,
 }
 

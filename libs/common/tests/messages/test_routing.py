@@ -19,6 +19,7 @@ def test_keys_are_spelled_as_agreed() -> None:
     assert routing.health_host(7) == "health.host.7"
     assert routing.logs_session(812) == "logs.session.812"
     assert routing.external_host("stale") == "manman.host.stale"
+    assert routing.external_deployment("crash_loop") == "manman.deployment.crash_loop"
     assert routing.external_session("crashed") == "manman.session.crashed"
 
 

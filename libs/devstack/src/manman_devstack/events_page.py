@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from manman.messages.external import HostEvent, SessionEvent
+from manman.messages.external import DeploymentEvent, HostEvent, SessionEvent
 from manman_devstack.home import REPOSITORY
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PAGE = REPOSITORY / "docs" / "events.md"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-EVENTS: dict[str, type[Body]] = {"host": HostEvent, "session": SessionEvent}
+EVENTS: dict[str, type[Body]] = {"host": HostEvent, "session": SessionEvent, "deployment": DeploymentEvent}
 """The bodies by the word that follows `manman.` in their routing keys."""
 
 BEGIN = "<!-- schemas: written by `python -m manman_devstack.events_page` from the message structs; do not edit -->"

@@ -81,6 +81,8 @@ class Run:
     forced_at: datetime | None = None
     boot: str | None = None
     seq: int | None = None
+    phase: str | None = None
+    progress: int = 0
 
 
 @dataclass
@@ -132,12 +134,12 @@ class Ledger:
         self,
         server_id: int,
         *,
-        listed: Mapping[int, str] | None = None,
+        listed: Mapping[int, tuple[str, str]] | None = None,
         running: int | None = None,
         features: tuple[str, ...] = (),
         grace_s: float = 60,
     ) -> bool:
-        """Take a heartbeat, with a list of sessions and their states or only with how many are running."""
+        """Take a heartbeat, with a list of sessions, their states and phases, or only with how many are running."""
         host = self.hosts.get(server_id)
         if host is None:
             return False
@@ -233,16 +235,16 @@ class Ledger:
             return "ignore"
         return verdict
 
-    def _reconcile(self, host: Host, listed: Mapping[int, str], grace: timedelta) -> None:
+    def _reconcile(self, host: Host, listed: Mapping[int, tuple[str, str]], grace: timedelta) -> None:
         """Judge the list by what was on record before it, then act, the newest session first."""
         found: list[tuple[Run, str, str]] = []
         for run in sorted(self.runs.values(), key=lambda run: -run.session_id):
             if run.host is not host:
                 continue
-            said = listed.get(run.session_id)
+            said, _ = listed.get(run.session_id, ("", ""))
             if said in REPORTED:
                 found.append((run, self._verdict(run, said, ""), said))
-            elif said is None and run.status not in (*ENDED, "pending") and self.now - run.news_at >= grace:
+            elif not said and run.status not in (*ENDED, "pending") and self.now - run.news_at >= grace:
                 found.append((run, "missing", "stopped" if run.status == "stopping" else "crashed"))
         for run, verdict, status in found:
             if verdict == "missing":
@@ -250,7 +252,7 @@ class Ledger:
             elif verdict == "zombie" or (verdict == "recover" and self._place_taken(run)):
                 self._force(run)
             elif verdict in ("go", "recover"):
-                self._move(run, status, {"reason": "reconciled"})
+                self._move(run, status, {"reason": "reconciled", "phase": listed[run.session_id][1]})
 
     def _believe(self, host: Host, running: int) -> None:
         """Let sessions that were lost with a host without lists come back if it runs enough, just after its return."""
@@ -274,12 +276,16 @@ class Ledger:
             run.exit_code = said["exit_code"]
         if status == "lost":
             run.lost_reason = run.reason
+        if status != previous:
+            run.phase, run.progress = None, 0
         self._heard(run, said)
         if status in ANNOUNCED and status != previous:
             self.outbox.append(Leaving(f"manman.session.{ANNOUNCED[status]}", run.session_id, previous))
 
     def _heard(self, run: Run, said: Mapping[str, Any]) -> None:
         run.news_at = self.now
+        if said.get("phase") and run.status in ("starting", "running"):
+            run.phase, run.progress = said["phase"], min(said.get("progress", 0), 100)
         if said.get("host_boot_id") is not None:
             run.boot, run.seq = said["host_boot_id"], said.get("seq") or None
 
@@ -326,5 +332,6 @@ def final_status(run: Run, said: Mapping[str, Any]) -> str:
     """Tell an end that nobody asked for and that went well from the others."""
     status, clean = str(said["status"]), said.get("exit_code") == 0 and not run.stop_requested
     told = status == "stopped" and said.get("final_status") == "completed"
-    by_itself = clean and (status == "crashed" or (status == "stopped" and said.get("reason") == "exited"))
+    why = {"stopped": ("exited",), "crashed": ("exited", "")}.get(status, ())
+    by_itself = clean and said.get("reason", "") in why
     return "completed" if told or by_itself else status

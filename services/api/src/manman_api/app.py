@@ -3,6 +3,7 @@
     database engine, broker connection, requests      -> the parts
     ManManAPI, LogProcessor, AccessControl and more   -> the services
     one chain of steps around every call              -> gRPC port and REST port
+    what the processor decided to start again         -> started when it is due
 
 The broker may be away: reading and recording work without it, and readiness says so.
 """
@@ -12,14 +13,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from manman import clock, service
+from manman.background import running
 from manman.bus.connection import connect
 from manman.bus.requests import Requests
 from manman.db.engine import connected, ping
 from manman.db.unit_of_work import UnitOfWork
 from manman.health import Health
+from manman.periodic import run_periodically
 from manman.rpc.access import authenticate_by_mode
 from manman.rpc.chain import Chain
 from manman.rpc.server import serve, tls_credentials
@@ -36,6 +40,7 @@ from manman.v1 import (
     wrapper_control_pb2_grpc,
 )
 from manman_api import api_tokens, oidc, web
+from manman_api.handlers import restarts
 from manman_api.journal import DatabaseJournal
 from manman_api.rpc.access_control import AccessControl
 from manman_api.rpc.api import ManManAPI
@@ -47,6 +52,7 @@ from manman_api.validation import request_rules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
 
     from manman.bus.connection import Connection
     from manman.db.unit_of_work import Uow
@@ -101,8 +107,20 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
         rest = await stack.enter_async_context(
             web.serve(site, chain, host=settings.listen_host, port=settings.rest_port)
         )
+        with_restarts = restarting(settings, uow)
+        await stack.enter_async_context(running(with_restarts, "restarts"))
         service.settle()
         yield Addresses(grpc.port, rest, probes)
+
+
+async def restarting(settings: Settings, uow: Uow) -> None:
+    """Start what is to be started again and is due, for ever."""
+    patience = timedelta(seconds=settings.restart_patience_seconds)
+
+    async def sweep(now: datetime) -> int:
+        return await restarts.start_due(timeout_s=settings.start_timeout_seconds, patience=patience, now=now, uow=uow)
+
+    await run_periodically("due_restarts", sweep, settings.restart_interval_seconds)
 
 
 @contextlib.asynccontextmanager

@@ -65,6 +65,14 @@ class Settings(RuntimeSettings, DatabaseSettings, BusSettings):
     start_timeout_seconds: float = Field(
         default=60.0, gt=0, description="a host that takes a start command later than this drops it"
     )
+    restart_interval_seconds: float = Field(
+        default=1.0, gt=0, description="how often restarts that are due are sought and made"
+    )
+    restart_patience_seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        description="how long a restart that is due waits for a host that is offline or draining",
+    )
     input_timeout_seconds: float = Field(default=10.0, gt=0, description="how long to wait for a host to take input")
     log_idle_seconds: float = Field(
         default=1.0, gt=0, description="silence after which a log viewer's session is looked at again"

@@ -37,7 +37,8 @@ class World:
         plain = {"name": "config", "image": "game:1", "args_template": "", "env_template": {}, "files": []}
         rest = {"parameters": [], "entrypoint": [], "command": [], "resources": None, "isolation": None}
         end = {"stop_command": "", "stop_timeout_seconds": 0, "stop_signal": "", "restart_policy": None}
-        return configs.ConfigValues(**{**plain, **rest, **end, "ready_pattern": "", **values})
+        ready = {"ready_pattern": "", "ready_query": None, "liveness_limit_seconds": 0}
+        return configs.ConfigValues(**{**plain, **rest, **end, **ready, **values})
 
     def deployment_values(self, **values: Any) -> deployments.DeploymentValues:
         plain = {"port_bindings": [], "parameters": {}, "status": "", "env_overrides": {}, "resources": None}

@@ -35,7 +35,7 @@ ENGINE_SOCKET = "/var/run/docker.sock"
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A container of ours. `status` is the engine's word: created, running, exited …."""
+    """A container of ours. `status` is the engine's word: created, running, exited …; `address` if it has one."""
 
     id: str
     name: str
@@ -43,6 +43,7 @@ class Found:
     session_id: int
     status: str
     created_at: datetime | None
+    address: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,7 +298,13 @@ def _found(entry: Mapping[str, Any]) -> Found:
         session_id=_number(labels.get("manman.session_id", "")),
         status=str(entry.get("State", "")),
         created_at=_moment(labels.get("manman.created_at", "")),
+        address=_address(entry),
     )
+
+
+def _address(entry: Mapping[str, Any]) -> str:
+    networks = (entry.get("NetworkSettings") or {}).get("Networks") or {}
+    return next((str(each["IPAddress"]) for each in networks.values() if each.get("IPAddress")), "")
 
 
 def _found_network(attributes: Mapping[str, Any]) -> FoundNetwork:

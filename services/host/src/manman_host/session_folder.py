@@ -3,6 +3,8 @@
     {data}/session-{env}-{id}/      w.sock and state.json belong to the wrapper
         plan.json                   the accepted command and the wrapper's token, written before any container exists
         log.json                    number of the last line that the broker has confirmed
+        answered                    its game has answered its query: from then on silence counts
+        hang                        why its game is being ended, if it hangs
     {data}/sgc-{env}-{id}/          the deployment's own data, kept for ever
     {data}/.manman/host.json        who this host is
 
@@ -123,6 +125,27 @@ class SessionFolder:
             return msgspec.json.decode((self.inner / "log.json").read_bytes(), type=LogPosition)
         except (OSError, msgspec.MsgspecError):
             return LogPosition("", 0)
+
+    def note_answer(self) -> None:
+        """Store that the game has answered its query, if the disk lets us."""
+        with contextlib.suppress(OSError):
+            replace_file(self.inner / "answered", b"")
+
+    def has_answered(self) -> bool:
+        """Tell whether the game has ever answered."""
+        return (self.inner / "answered").exists()
+
+    def note_hang(self, text: str) -> None:
+        """Store that the game hangs, if the disk lets us: a later life of this host takes its end for no wish."""
+        with contextlib.suppress(OSError):
+            replace_file(self.inner / "hang", text.encode())
+
+    def hang(self) -> str:
+        """Return what was noted; empty when nothing was."""
+        try:
+            return (self.inner / "hang").read_text()
+        except OSError:
+            return ""
 
     def remove(self) -> None:
         """Remove the folder with everything in it; it may be gone already."""

@@ -17,15 +17,19 @@ import structlog
 
 from manman import logs
 from manman.bus.connection import Backoff
+from manman.domain.readiness import READY
+from manman.domain.sessions import HUNG
 from manman.errors import Conflict, ManManError, TimedOut, Unavailable
 from manman.messages.health import RECOVERING, SessionInventoryItem
 from manman.messages.status import SessionReported
 from manman.rpc.errors import RemoteFailure
 from manman_host import session_remains
+from manman_host.game_watch import GameWatch
 from manman_host.last_lines import last_lines
 from manman_host.session_start import Parts, Preparation, StartFailed, StoppedMeanwhile
 from manman_host.stop_wish import StopWish
 from manman_host.wrapper_client import WrapperClient
+from manman_host.wrapper_revival import WrapperRevival
 
 if TYPE_CHECKING:
     from manman.v1 import wrapper_control_pb2 as pb
@@ -38,8 +42,6 @@ DRAIN_TIMEOUT_S = 5.0
 LAST_DRAIN_TIMEOUT_S = 30.0
 RETRY_S = 0.5
 MAX_WISHES = 16
-ANSWER_TIMEOUT_S = 5.0
-SILENCES_BEFORE_RESTART = 5
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +75,7 @@ class SessionRunner:
         self._wishes: asyncio.Queue[StopWish] = asyncio.Queue(MAX_WISHES)
         self._wish: StopWish | None = None
         self._end_is_told = False
-        self._silences = 0
+        self._hangs = folder.hang()
         self._container_id = ""
         self._container_known = asyncio.Event()
         self._over = asyncio.Event()
@@ -88,6 +90,11 @@ class SessionRunner:
             self._stop_wanted,
             self._phase,
             shipper.say,
+        )
+        self._revival = WrapperRevival(parts, accepted, folder, self._wrapper, self._preparation.wrapper_spec)
+        self._runs = asyncio.Event()
+        self._watch = GameWatch(
+            parts, self.command, self._wrapper, folder, ready=self._is_ready, hangs=self._end_for_hanging
         )
         if recovered:
             self.accepted.set()
@@ -121,6 +128,7 @@ class SessionRunner:
             sgc_id=self.command.sgc_id,
             container_id=self.last_report.container_id,
             started_at=self.last_report.started_at,
+            phase=self.last_report.phase if status == "running" else "",
         )
 
     def stop(self, wish: StopWish) -> None:
@@ -155,15 +163,18 @@ class SessionRunner:
             async with self._wrapper, asyncio.TaskGroup() as group:
                 shipping = group.create_task(self._shipper.publish())
                 lines = group.create_task(self._ship_lines())
+                watching = group.create_task(self._watch_game())
                 try:
                     ending = None if self._recovered else await self._prepare()
                     if ending is None:
                         ending = await self._follow()
                     self._over.set()
+                    watching.cancel()
                     await self._conclude(ending, lines)
                     self.finished.set()
                     self.accepted.set()
                 finally:
+                    watching.cancel()
                     lines.cancel()
                     shipping.cancel()
 
@@ -208,7 +219,7 @@ class SessionRunner:
                     self._over.set()
                     stopping.cancel()
                     return self._report("crashed", reason=failure.reason, message=failure.message)
-                await self._revive()
+                await self._revival.revive()
                 await backoff.pause()
 
     async def _seen(self, status: pb.GetStatusResponse) -> None:
@@ -229,10 +240,30 @@ class SessionRunner:
                     recovered=self._recovered,
                 )
             )
+            self._runs.set()
         elif status.status == "stopping" and self.last_report.status != "stopping":
             self._announce(self._report("stopping"))
             if not self._stop_wanted.is_set():
                 self.stop(StopWish())  # whoever asked for it may have died with an earlier life of this host
+
+    async def _watch_game(self) -> None:
+        await self._runs.wait()
+        if self._hangs:  # an earlier life of this host did not get to ending it
+            self.stop(StopWish())
+        else:
+            await self._watch.run()
+
+    def _is_ready(self) -> None:
+        if self.last_report.status == "running":
+            self._announce(self._report("running", phase=READY))
+
+    def _end_for_hanging(self, silent_s: float) -> None:
+        """Stop a game that does not answer any more, unless somebody wants it to end anyway."""
+        if not self._stop_wanted.is_set():
+            self._hangs = f"the game did not answer for {silent_s:.0f} s"
+            self._folder.note_hang(self._hangs)
+            log.warning("hangs", silent_s=round(silent_s))
+            self.stop(StopWish())
 
     async def _ship_lines(self) -> None:
         await self._container_known.wait()
@@ -246,7 +277,7 @@ class SessionRunner:
 
     async def _end_game(self, wish: StopWish) -> None:
         if self.last_report.status != "stopping":
-            self._announce(self._report("stopping"))
+            self._announce(self._report("stopping", reason=HUNG if self._hangs else "", message=self._hangs))
         while not self._over.is_set():
             try:
                 await self._ask_to_end(wish)
@@ -276,30 +307,6 @@ class SessionRunner:
         found = await session_remains.find_containers(self._parts, self.session_id)
         return any(one.kind == "game" and one.status == "running" for one in found)
 
-    async def _revive(self) -> None:
-        """Make sure that the wrapper runs and answers. Its folder and its game are as they were."""
-        engine = self._parts.engine
-        try:
-            if await asyncio.to_thread(self._folder.plan) is None:  # somebody removed the folder: games go on without
-                await asyncio.to_thread(self._folder.create, self.accepted_plan)
-            if await engine.status(self._plan.wrapper_name) not in {"running", "paused"}:
-                log.warning("wrapper_restarted", reason="it had ended")
-                await engine.run_wrapper(self._preparation.wrapper_spec())
-                self._silences = 0
-                return
-            try:
-                await self._wrapper.status(timeout_s=ANSWER_TIMEOUT_S)
-            except (Unavailable, TimedOut):
-                self._silences += 1
-            else:
-                self._silences = 0
-            if self._silences >= SILENCES_BEFORE_RESTART:
-                log.warning("wrapper_restarted", reason="it did not answer")
-                self._silences = 0
-                await engine.restart_container(self._plan.wrapper_name)
-        except (ManManError, OSError) as error:
-            log.warning("wrapper_not_revived", reason=str(error))
-
     async def _collect(self, lines: asyncio.Task[None], message: str, timeout_s: float) -> bool:
         """Wait for the last lines and add one that says how it ended; False when the broker has not all of them."""
         with contextlib.suppress(TimeoutError):
@@ -314,13 +321,13 @@ class SessionRunner:
         return False
 
     async def _ended(self, status: pb.GetStatusResponse) -> SessionReported:
-        crashed = status.status == "crashed"
-        by_itself = status.status == "stopped" and status.reason == "exited" and status.exit_code == 0
+        crashed = status.status == "crashed" or bool(self._hangs)
+        by_itself = not crashed and status.reason == "exited" and status.exit_code == 0
         return self._report(
-            status.status,
+            "crashed" if crashed else status.status,
             exit_code=status.exit_code if status.started_at and status.exit_code >= 0 else None,
-            reason=status.reason,
-            message=status.message,
+            reason=HUNG if self._hangs else status.reason,
+            message=f"{self._hangs}; then: {status.message}" if self._hangs else status.message,
             final_status="completed" if by_itself else "",
             started_at=_moment(status.started_at),
             recovered=self._recovered and self.last_report.status == "starting",

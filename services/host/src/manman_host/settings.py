@@ -60,6 +60,9 @@ class Settings(RuntimeSettings, BusSettings, RpcClientSettings):
     stop_grace_seconds: float = Field(
         default=30.0, gt=0, description="how long a game may take to stop when nobody said otherwise"
     )
+    query_interval_seconds: float = Field(
+        default=2.0, gt=0, description="how often a game with a query is asked whether it answers"
+    )
     orphan_grace_seconds: float = Field(
         default=300.0, ge=0, description="how old a container that nobody knows must be before it is removed"
     )

@@ -15,6 +15,7 @@ from manman.bus.topology import event_queue
 from manman.db.engine import connected, ping
 from manman.db.leadership import lead
 from manman.db.unit_of_work import UnitOfWork
+from manman.domain.restarts import Limits
 from manman.errors import Unavailable
 from manman.health import Health
 from manman.messages.routing import PROCESSOR_EVENT_KEYS
@@ -31,6 +32,7 @@ from manman_processor.sweeps import (
     log_streams,
     lost_sessions,
     overdue_sessions,
+    restarts,
     settled_messages,
     stale_hosts,
 )
@@ -165,6 +167,12 @@ def sweeps(
     heard_enough = 2 * stale_after  # hosts take a pause of theirs to come back to a broker that was away
     offline_limit = timedelta(seconds=settings.lost_after_host_offline_seconds)
     limits = overdue_sessions.limits(settings.stale_session_threshold_seconds)
+    restart_limits = Limits(
+        max_attempts=settings.restart_max_attempts,
+        window=timedelta(seconds=settings.restart_window_seconds),
+        backoff=timedelta(seconds=settings.restart_backoff_seconds),
+        longest_backoff=timedelta(seconds=settings.restart_backoff_longest_seconds),
+    )
     outbox_keep = timedelta(seconds=settings.outbox_keep_seconds)
     audit_keep = timedelta(days=settings.audit_keep_days)
     key_keep = timedelta(seconds=settings.idempotency_keep_seconds)
@@ -191,6 +199,11 @@ def sweeps(
             "overdue_sessions",
             listening(lambda now: overdue_sessions.sweep(uow, now, limits), max(heard_enough, limits.starting)),
             settings.session_check_interval_seconds,
+        ),
+        run_periodically(
+            "restarts",
+            lambda now: restarts.sweep(uow, now, restart_limits),
+            settings.restart_check_interval_seconds,
         ),
         run_periodically(
             "log_streams",

@@ -45,6 +45,21 @@ class Settings(DatabaseSettings, BusSettings, RuntimeSettings):
         description="how long a session may be pending, starting or stopping without news; unset: 120, 60 and 180",
     )
     session_check_interval_seconds: float = Field(default=10.0, gt=0, description="how often such sessions are sought")
+    restart_check_interval_seconds: float = Field(
+        default=1.0, gt=0, description="how often it is decided whether games that ended by themselves start again"
+    )
+    restart_max_attempts: int = Field(
+        default=5, ge=1, le=100, description="restarts within the window, where the policy does not say how many"
+    )
+    restart_window_seconds: float = Field(
+        default=600.0, gt=0, description="the window in which restarts count, where the policy does not say"
+    )
+    restart_backoff_seconds: float = Field(
+        default=10.0, ge=0, description="how long the first restart waits, where the policy does not say"
+    )
+    restart_backoff_longest_seconds: float = Field(
+        default=300.0, gt=0, description="how long a restart waits at most; each one waits twice as long as the last"
+    )
     inventory_grace_seconds: float = Field(
         default=60.0, ge=0, description="a session with news younger than this is never called missing from its host"
     )

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from manman.v1.actions_pb2 import ActionDefinition, ActionExecution
     from manman.v1.game_configs_pb2 import GameConfig
     from manman.v1.games_pb2 import Game
-    from manman.v1.server_game_configs_pb2 import ServerGameConfig
+    from manman.v1.server_game_configs_pb2 import RestartState, ServerGameConfig
     from manman.v1.servers_pb2 import Server
     from manman.v1.sessions_pb2 import CrashRecord, ListSessionsResponse, Session
+    from manman.v1.values_pb2 import RestartPolicy
     from manman_ui.api_client import ApiClient
 
 LIVE = ("pending", "starting", "running", "stopping")
@@ -71,6 +72,17 @@ class Deployment:
         for each in self.row.connect_addresses:
             spoken.setdefault(each.address, []).append(f"{each.protocol} {each.name}".rstrip())
         return [(address, " + ".join(words)) for address, words in spoken.items()]
+
+    @property
+    def restart(self) -> RestartState | None:
+        """What was decided about its last session, if that ended by itself."""
+        return self.row.restart_state if self.row.HasField("restart_state") and not self.live else None
+
+    @property
+    def restart_policy(self) -> RestartPolicy:
+        """The policy in force: its own as a whole, else its config's."""
+        own = self.row.restart_policy
+        return own if own.policy or self.config is None else self.config.restart_policy
 
     @property
     def is_draining(self) -> bool:

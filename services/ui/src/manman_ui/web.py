@@ -100,6 +100,7 @@ def environment() -> jinja2.Environment:
         machine_stamp=words.machine_stamp,
         memory=words.memory,
         phase=words.phase,
+        restart_policy=words.restart_policy,
         plural=words.plural,
         reason=words.reason,
         stamp=words.stamp,

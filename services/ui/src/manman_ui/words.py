@@ -6,6 +6,10 @@ Pure functions; `now` is an argument. Times are Unix seconds as the contract sen
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from manman.v1.values_pb2 import RestartPolicy
 
 MINUTE_S = 60
 HOUR_S = 3600
@@ -29,6 +33,7 @@ REASONS = {
     "deadline_exceeded": "The host did not take the order in time.",
     "exited": "The game ended by itself.",
     "heartbeat_timeout": "The host went silent.",
+    "hung": "The game did not answer any more and was ended.",
     "host_offline": "The host went offline.",
     "host_rebooted": "The host restarted and the game did not survive it.",
     "host_returned": "The host is back, and the game still runs.",
@@ -59,6 +64,9 @@ PHASES = {
     "start": "Starting the game",
     "stopping": "Stopping the game",
 }
+
+
+RESTARTS = {"on_crash": "on crash", "always": "whenever it ends by itself"}
 
 
 def tone(status: str) -> str:
@@ -119,6 +127,15 @@ def reason(code: str) -> str:
 def phase(code: str) -> str:
     """Return what a starting or stopping session is busy with; unknown phases are shown as they came."""
     return PHASES.get(code) or label(code)
+
+
+def restart_policy(policy: RestartPolicy) -> str:
+    """Return when a game is started again, and how often where the policy says so."""
+    if policy.policy not in RESTARTS:
+        return "never"
+    times = f", at most {plural(policy.max_attempts, 'time')}" if policy.max_attempts else ""
+    window = f" in {duration(policy.window_seconds)}" if policy.window_seconds and times else ""
+    return f"{RESTARTS[policy.policy]}{times}{window}"
 
 
 def label(code: str) -> str:

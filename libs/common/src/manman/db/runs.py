@@ -54,6 +54,8 @@ class Run(NamedTuple):
     status_message: str
     phase: str
     progress_percent: int
+    restart_of_session_id: int
+    restart_attempt: int
     host_address: str
     port_bindings: Sequence[dict[str, Any]] | None
 
@@ -104,6 +106,8 @@ _RUNS = (
         _text(Session.status_message),
         _text(Session.phase),
         Session.progress_percent,
+        _number(Session.restart_of_session_id),
+        Session.restart_attempt,
         _HOST_ADDRESS,
         case((_IS_LIVE, ServerGameConfig.port_bindings)),
     )

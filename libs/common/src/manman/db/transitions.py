@@ -19,8 +19,8 @@ from prometheus_client import Counter
 from manman.db.batch import ServerRow, SessionRow
 from manman.domain.sessions import LIVE, Status
 from manman.identifiers import new_id
-from manman.messages.external import HostEvent, SessionEvent
-from manman.messages.routing import external_host, external_session
+from manman.messages.external import DeploymentEvent, HostEvent, SessionEvent
+from manman.messages.routing import external_deployment, external_host, external_session
 from manman.messages.status import OutputLine
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ _ANNOUNCED = {
     Status.LOST: "lost",
 }
 """The event of each state; states that are not here are not announced. `completed` is a way of having stopped."""
+
+
+_WITH_PHASE = frozenset({Status.STARTING, Status.RUNNING})
+"""The states that have phases; a phase goes with its state."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -83,6 +87,8 @@ async def apply(tx: Transaction | Batch, row: Session | SessionRow, change: Chan
     _times(row, previous, change, now)
     if change.exit_code is not None:
         row.exit_code = change.exit_code
+    if change.status is not previous:
+        row.phase, row.progress_percent = None, 0
     _observe(row, change, now)
     await _record_end(tx, row, change)
     await _announce(tx, row, previous, change.status, now)
@@ -120,6 +126,30 @@ def announce_host(
     tx.outbox.add_external(routing_key=external_host(event), body=body, message_id=event_id)
 
 
+async def announce_crash_loop(tx: Transaction, sgc_id: int, *, session_id: int, reason: str, now: datetime) -> None:
+    """Put into the outbox that a deployment is not started again after the end of that session."""
+    origin = await tx.deployments.origin(sgc_id)
+    event_id = new_id()
+    body = DeploymentEvent(
+        sgc_id=sgc_id,
+        status="crash_loop",
+        event_id=event_id,
+        occurred_at=now,
+        server_id=origin.server_id,
+        game_id=origin.game_id,
+        game_config_id=origin.game_config_id,
+        session_id=session_id,
+        reason=reason,
+    )
+    tx.outbox.add_external(
+        routing_key=external_deployment("crash_loop"),
+        body=body,
+        message_id=event_id,
+        session_id=session_id,
+        sgc_id=sgc_id,
+    )
+
+
 def _text(value: str, length: int) -> str | None:
     """Return what the column can hold; Postgres has no NUL in text."""
     return value.replace("\x00", "")[:length] or None
@@ -146,9 +176,7 @@ def _between(earliest: datetime, said: datetime, latest: datetime) -> datetime:
 
 def _observe(row: Session | SessionRow, change: Change, now: datetime) -> None:
     row.last_event_at = now
-    if change.status is not Status.STARTING:
-        row.phase, row.progress_percent = None, 0
-    elif change.phase:
+    if change.phase and change.status in _WITH_PHASE:
         row.phase, row.progress_percent = _text(change.phase, 100), min(max(change.progress_percent, 0), 100)
     if change.host_boot_id is not None:
         row.host_boot_id, row.last_seq = change.host_boot_id, change.seq or None

@@ -34,6 +34,7 @@ from manman.db.idempotency import IdempotencyKeys
 from manman.db.outbox import OutboxRows, WaitingRows
 from manman.db.ports import Ports
 from manman.db.reading import Reader
+from manman.db.restarts import Restarts
 from manman.db.runs import RunReads, Runs
 from manman.db.servers import ServerReads, Servers
 from manman.db.sessions import Sessions
@@ -61,6 +62,7 @@ class Transaction:
         self.ports = Ports(database_session)
         self.sessions = Sessions(database_session)
         self.runs = Runs(database_session)
+        self.restarts = Restarts(database_session)
         self.actions = Actions(database_session)
         self.outbox = OutboxRows(database_session)
         self.dead_letters = DeadLetters(database_session, self.outbox)

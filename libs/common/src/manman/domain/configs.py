@@ -44,10 +44,7 @@ class Volume:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RestartPolicy:
-    """Whether a game that ended by itself is started again; "" says nothing, 0 is the platform's default.
-
-    Stored; not acted on yet.
-    """
+    """Whether a game that ended by itself is started again; "" says nothing, 0 is the platform's default."""
 
     policy: str = ""
     max_attempts: int = 0

@@ -46,6 +46,9 @@ REPORTABLE = frozenset({Status.STARTING, Status.RUNNING, Status.STOPPING, Status
 HOST_OFFLINE = "host_offline"
 """Why a session is lost whose host was away for too long: it may well run on."""
 
+HUNG = "hung"
+"""Why a session crashed that did not answer any more: its host ended it."""
+
 ZOMBIE_GRACE = timedelta(seconds=10)
 """A `running` this soon after the end is the tail of an old report, not a game that still runs."""
 

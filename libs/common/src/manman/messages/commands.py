@@ -89,6 +89,19 @@ class Isolation(Body, frozen=True, kw_only=True):
     init: bool = False
 
 
+class Readiness(Body, frozen=True, kw_only=True):
+    """How to tell that players can come: a line matches `pattern` (RE2), or the game answers a query at `port`.
+
+    `query` is tcp, a2s, minecraft or empty, `port` the container's. A game that answered once and then not for
+    `liveness_limit_seconds` hangs; 0 means that it never does.
+    """
+
+    pattern: str = ""
+    query: str = ""
+    port: int = 0
+    liveness_limit_seconds: int = 0
+
+
 class GameConfig(Body, frozen=True, kw_only=True):
     """How to run the game. `command` wins over `args_template`, which runs as `/bin/sh -c <text>`."""
 
@@ -129,6 +142,7 @@ class StartSession(Body, frozen=True, kw_only=True):
     stop_signal: str = ""
     resources: Resources = msgspec.field(default_factory=Resources)
     isolation: Isolation = msgspec.field(default_factory=Isolation)
+    readiness: Readiness = msgspec.field(default_factory=Readiness)
     issued_at: Moment | None = None
     deadline_at: Moment | None = None
 

@@ -21,6 +21,21 @@ class HostEvent(Body, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class DeploymentEvent(Body, frozen=True, kw_only=True):
+    """A deployment's sessions ended by themselves so often that it is not started again (`status` crash_loop)."""
+
+    sgc_id: Id
+    status: str
+    event_id: UUID | None = None
+    occurred_at: Moment | None = None
+    server_id: int = 0
+    game_id: int = 0
+    game_config_id: int = 0
+    session_id: int = 0
+    reason: str = ""
+    sequence: int = 0  # among the events about the deployment, from 1; given when the event is stored
+
+
 class SessionEvent(Body, frozen=True, kw_only=True):
     """A session's recorded state changed. A clean end by itself has status `stopped`, final_status `completed`."""
 

@@ -51,6 +51,7 @@ class SessionInventoryItem(Body, frozen=True, kw_only=True):
     sgc_id: int = 0
     container_id: str = ""
     started_at: Moment | None = None
+    phase: str = ""
 
 
 class Heartbeat(Body, frozen=True, kw_only=True):

@@ -88,6 +88,11 @@ def external_host(event: str) -> str:
     return f"manman.host.{event}"
 
 
+def external_deployment(event: str) -> str:
+    """Return the key of a deployment event: crash_loop."""
+    return f"manman.deployment.{event}"
+
+
 def external_session(event: str) -> str:
     """Return the key of a session event: running, stopped, crashed or lost."""
     return f"manman.session.{event}"

@@ -37,7 +37,8 @@ class OutputLine(Body, frozen=True, kw_only=True):
 class SessionReported(Body, frozen=True, kw_only=True):
     """What a host sees of one session.
 
-    `sgc_id` is 0 when the host does not know it. `phase` and `progress` (percent) describe a start in preparation.
+    `sgc_id` is 0 when the host does not know it. `phase` and `progress` (percent) describe a start in preparation;
+    the phase of a running session is `ready` once players can come.
     `seq` rises with every report of one `host_boot_id`. `final_status` refines `stopped` (`completed`: ended by itself,
     with code 0). `recovered` marks what was found after a restart of the host. `signal` (0: none) and `oom_killed` go
     with an end; `last_lines`, oldest first, with a crash.

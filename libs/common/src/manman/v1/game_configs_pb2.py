@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from manman.v1 import values_pb2 as manman_dot_v1_dot_values__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmanman/v1/game_configs.proto\x12\tmanman.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16manman/v1/values.proto\"\xb6\x04\n\nGameConfig\x12\x11\n\tconfig_id\x18\x01 \x01(\x03\x12\x0f\n\x07game_id\x18\x02 \x01(\x03\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05image\x18\x04 \x01(\t\x12\x15\n\rargs_template\x18\x05 \x01(\t\x12<\n\x0c\x65nv_template\x18\x06 \x03(\x0b\x32&.manman.v1.GameConfig.EnvTemplateEntry\x12&\n\x05\x66iles\x18\x07 \x03(\x0b\x32\x17.manman.v1.FileTemplate\x12(\n\nparameters\x18\x08 \x03(\x0b\x32\x14.manman.v1.Parameter\x12\x12\n\nentrypoint\x18\t \x03(\t\x12\x0f\n\x07\x63ommand\x18\n \x03(\t\x12,\n\tresources\x18\x65 \x01(\x0b\x32\x19.manman.v1.ResourceLimits\x12\x14\n\x0cstop_command\x18\x66 \x01(\t\x12\x1c\n\x14stop_timeout_seconds\x18g \x01(\x05\x12\x13\n\x0bstop_signal\x18h \x01(\t\x12\x15\n\rready_pattern\x18i \x01(\t\x12\x30\n\x0erestart_policy\x18j \x01(\x0b\x32\x18.manman.v1.RestartPolicy\x12\'\n\tisolation\x18x \x01(\x0b\x32\x14.manman.v1.Isolation\x1a\x32\n\x10\x45nvTemplateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Y\n\x16ListGameConfigsRequest\x12\x18\n\x07game_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x17ListGameConfigsResponse\x12&\n\x07\x63onfigs\x18\x01 \x03(\x0b\x32\x15.manman.v1.GameConfig\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x14GetGameConfigRequest\x12\x1a\n\tconfig_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\">\n\x15GetGameConfigResponse\x12%\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x15.manman.v1.GameConfig\"\xad\x05\n\x17\x43reateGameConfigRequest\x12\x18\n\x07game_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x19\n\x05image\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x15\n\rargs_template\x18\x04 \x01(\t\x12^\n\x0c\x65nv_template\x18\x05 \x03(\x0b\x32\x33.manman.v1.CreateGameConfigRequest.EnvTemplateEntryB\x13\xbaH\x10\x9a\x01\r\"\x0br\t2\x07^[^=]+$\x12&\n\x05\x66iles\x18\x06 \x03(\x0b\x32\x17.manman.v1.FileTemplate\x12(\n\nparameters\x18\x07 \x03(\x0b\x32\x14.manman.v1.Parameter\x12\x12\n\nentrypoint\x18\x08 \x03(\t\x12\x0f\n\x07\x63ommand\x18\t \x03(\t\x12,\n\tresources\x18\x65 \x01(\x0b\x32\x19.manman.v1.ResourceLimits\x12\x1e\n\x0cstop_command\x18\x66 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12(\n\x14stop_timeout_seconds\x18g \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90\x1c(\x00\x12-\n\x0bstop_signal\x18h \x01(\tB\x18\xbaH\x15r\x13\x32\x11^(SIG[A-Z0-9]+)?$\x12\x1f\n\rready_pattern\x18i \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x30\n\x0erestart_policy\x18j \x01(\x0b\x32\x18.manman.v1.RestartPolicy\x12\'\n\tisolation\x18x \x01(\x0b\x32\x14.manman.v1.Isolation\x1a\x32\n\x10\x45nvTemplateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x18\x43reateGameConfigResponse\x12%\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x15.manman.v1.GameConfig\"\xc1\x05\n\x17UpdateGameConfigRequest\x12\x1a\n\tconfig_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x16\n\x04name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x17\n\x05image\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x15\n\rargs_template\x18\x04 \x01(\t\x12^\n\x0c\x65nv_template\x18\x05 \x03(\x0b\x32\x33.manman.v1.UpdateGameConfigRequest.EnvTemplateEntryB\x13\xbaH\x10\x9a\x01\r\"\x0br\t2\x07^[^=]+$\x12&\n\x05\x66iles\x18\x06 \x03(\x0b\x32\x17.manman.v1.FileTemplate\x12(\n\nparameters\x18\x07 \x03(\x0b\x32\x14.manman.v1.Parameter\x12\x14\n\x0cupdate_paths\x18\x08 \x03(\t\x12\x12\n\nentrypoint\x18\t \x03(\t\x12\x0f\n\x07\x63ommand\x18\n \x03(\t\x12,\n\tresources\x18\x65 \x01(\x0b\x32\x19.manman.v1.ResourceLimits\x12\x1e\n\x0cstop_command\x18\x66 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12(\n\x14stop_timeout_seconds\x18g \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90\x1c(\x00\x12-\n\x0bstop_signal\x18h \x01(\tB\x18\xbaH\x15r\x13\x32\x11^(SIG[A-Z0-9]+)?$\x12\x1f\n\rready_pattern\x18i \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x30\n\x0erestart_policy\x18j \x01(\x0b\x32\x18.manman.v1.RestartPolicy\x12\'\n\tisolation\x18x \x01(\x0b\x32\x14.manman.v1.Isolation\x1a\x32\n\x10\x45nvTemplateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x18UpdateGameConfigResponse\x12%\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x15.manman.v1.GameConfig\"5\n\x17\x44\x65leteGameConfigRequest\x12\x1a\n\tconfig_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"\x1a\n\x18\x44\x65leteGameConfigResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmanman/v1/game_configs.proto\x12\tmanman.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16manman/v1/values.proto\"\x82\x05\n\nGameConfig\x12\x11\n\tconfig_id\x18\x01 \x01(\x03\x12\x0f\n\x07game_id\x18\x02 \x01(\x03\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05image\x18\x04 \x01(\t\x12\x15\n\rargs_template\x18\x05 \x01(\t\x12<\n\x0c\x65nv_template\x18\x06 \x03(\x0b\x32&.manman.v1.GameConfig.EnvTemplateEntry\x12&\n\x05\x66iles\x18\x07 \x03(\x0b\x32\x17.manman.v1.FileTemplate\x12(\n\nparameters\x18\x08 \x03(\x0b\x32\x14.manman.v1.Parameter\x12\x12\n\nentrypoint\x18\t \x03(\t\x12\x0f\n\x07\x63ommand\x18\n \x03(\t\x12,\n\tresources\x18\x65 \x01(\x0b\x32\x19.manman.v1.ResourceLimits\x12\x14\n\x0cstop_command\x18\x66 \x01(\t\x12\x1c\n\x14stop_timeout_seconds\x18g \x01(\x05\x12\x13\n\x0bstop_signal\x18h \x01(\t\x12\x15\n\rready_pattern\x18i \x01(\t\x12\x30\n\x0erestart_policy\x18j \x01(\x0b\x32\x18.manman.v1.RestartPolicy\x12*\n\x0bready_query\x18k \x01(\x0b\x32\x15.manman.v1.ReadyQuery\x12\x1e\n\x16liveness_limit_seconds\x18l \x01(\x05\x12\'\n\tisolation\x18x \x01(\x0b\x32\x14.manman.v1.Isolation\x1a\x32\n\x10\x45nvTemplateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"m\n\nReadyQuery\x12+\n\x04kind\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x15R\x03tcpR\x03\x61\x32sR\tminecraft\xd8\x01\x01\x12\x32\n\x04port\x18\x02 \x01(\tB$\xbaH!r\x1f\x32\x1d^([a-z0-9][a-z0-9_-]{0,49})?$\"Y\n\x16ListGameConfigsRequest\x12\x18\n\x07game_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"Z\n\x17ListGameConfigsResponse\x12&\n\x07\x63onfigs\x18\x01 \x03(\x0b\x32\x15.manman.v1.GameConfig\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x14GetGameConfigRequest\x12\x1a\n\tconfig_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\">\n\x15GetGameConfigResponse\x12%\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x15.manman.v1.GameConfig\"\x86\x06\n\x17\x43reateGameConfigRequest\x12\x18\n\x07game_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x18\n\x04name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x19\n\x05image\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x15\n\rargs_template\x18\x04 \x01(\t\x12^\n\x0c\x65nv_template\x18\x05 \x03(\x0b\x32\x33.manman.v1.CreateGameConfigRequest.EnvTemplateEntryB\x13\xbaH\x10\x9a\x01\r\"\x0br\t2\x07^[^=]+$\x12&\n\x05\x66iles\x18\x06 \x03(\x0b\x32\x17.manman.v1.FileTemplate\x12(\n\nparameters\x18\x07 \x03(\x0b\x32\x14.manman.v1.Parameter\x12\x12\n\nentrypoint\x18\x08 \x03(\t\x12\x0f\n\x07\x63ommand\x18\t \x03(\t\x12,\n\tresources\x18\x65 \x01(\x0b\x32\x19.manman.v1.ResourceLimits\x12\x1e\n\x0cstop_command\x18\x66 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12(\n\x14stop_timeout_seconds\x18g \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90\x1c(\x00\x12-\n\x0bstop_signal\x18h \x01(\tB\x18\xbaH\x15r\x13\x32\x11^(SIG[A-Z0-9]+)?$\x12\x1f\n\rready_pattern\x18i \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x30\n\x0erestart_policy\x18j \x01(\x0b\x32\x18.manman.v1.RestartPolicy\x12*\n\x0bready_query\x18k \x01(\x0b\x32\x15.manman.v1.ReadyQuery\x12+\n\x16liveness_limit_seconds\x18l \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\x00\x12\'\n\tisolation\x18x \x01(\x0b\x32\x14.manman.v1.Isolation\x1a\x32\n\x10\x45nvTemplateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x18\x43reateGameConfigResponse\x12%\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x15.manman.v1.GameConfig\"\x9a\x06\n\x17UpdateGameConfigRequest\x12\x1a\n\tconfig_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x16\n\x04name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01\x12\x17\n\x05image\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x15\n\rargs_template\x18\x04 \x01(\t\x12^\n\x0c\x65nv_template\x18\x05 \x03(\x0b\x32\x33.manman.v1.UpdateGameConfigRequest.EnvTemplateEntryB\x13\xbaH\x10\x9a\x01\r\"\x0br\t2\x07^[^=]+$\x12&\n\x05\x66iles\x18\x06 \x03(\x0b\x32\x17.manman.v1.FileTemplate\x12(\n\nparameters\x18\x07 \x03(\x0b\x32\x14.manman.v1.Parameter\x12\x14\n\x0cupdate_paths\x18\x08 \x03(\t\x12\x12\n\nentrypoint\x18\t \x03(\t\x12\x0f\n\x07\x63ommand\x18\n \x03(\t\x12,\n\tresources\x18\x65 \x01(\x0b\x32\x19.manman.v1.ResourceLimits\x12\x1e\n\x0cstop_command\x18\x66 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12(\n\x14stop_timeout_seconds\x18g \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90\x1c(\x00\x12-\n\x0bstop_signal\x18h \x01(\tB\x18\xbaH\x15r\x13\x32\x11^(SIG[A-Z0-9]+)?$\x12\x1f\n\rready_pattern\x18i \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x30\n\x0erestart_policy\x18j \x01(\x0b\x32\x18.manman.v1.RestartPolicy\x12*\n\x0bready_query\x18k \x01(\x0b\x32\x15.manman.v1.ReadyQuery\x12+\n\x16liveness_limit_seconds\x18l \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\x00\x12\'\n\tisolation\x18x \x01(\x0b\x32\x14.manman.v1.Isolation\x1a\x32\n\x10\x45nvTemplateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"A\n\x18UpdateGameConfigResponse\x12%\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x15.manman.v1.GameConfig\"5\n\x17\x44\x65leteGameConfigRequest\x12\x1a\n\tconfig_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"\x1a\n\x18\x44\x65leteGameConfigResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GAMECONFIG_ENVTEMPLATEENTRY']._loaded_options = None
   _globals['_GAMECONFIG_ENVTEMPLATEENTRY']._serialized_options = b'8\001'
+  _globals['_READYQUERY'].fields_by_name['kind']._loaded_options = None
+  _globals['_READYQUERY'].fields_by_name['kind']._serialized_options = b'\272H\032r\025R\003tcpR\003a2sR\tminecraft\330\001\001'
+  _globals['_READYQUERY'].fields_by_name['port']._loaded_options = None
+  _globals['_READYQUERY'].fields_by_name['port']._serialized_options = b'\272H!r\0372\035^([a-z0-9][a-z0-9_-]{0,49})?$'
   _globals['_LISTGAMECONFIGSREQUEST'].fields_by_name['game_id']._loaded_options = None
   _globals['_LISTGAMECONFIGSREQUEST'].fields_by_name['game_id']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_GETGAMECONFIGREQUEST'].fields_by_name['config_id']._loaded_options = None
@@ -57,6 +61,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEGAMECONFIGREQUEST'].fields_by_name['stop_signal']._serialized_options = b'\272H\025r\0232\021^(SIG[A-Z0-9]+)?$'
   _globals['_CREATEGAMECONFIGREQUEST'].fields_by_name['ready_pattern']._loaded_options = None
   _globals['_CREATEGAMECONFIGREQUEST'].fields_by_name['ready_pattern']._serialized_options = b'\272H\005r\003\030\350\007'
+  _globals['_CREATEGAMECONFIGREQUEST'].fields_by_name['liveness_limit_seconds']._loaded_options = None
+  _globals['_CREATEGAMECONFIGREQUEST'].fields_by_name['liveness_limit_seconds']._serialized_options = b'\272H\010\032\006\030\200\243\005(\000'
   _globals['_UPDATEGAMECONFIGREQUEST_ENVTEMPLATEENTRY']._loaded_options = None
   _globals['_UPDATEGAMECONFIGREQUEST_ENVTEMPLATEENTRY']._serialized_options = b'8\001'
   _globals['_UPDATEGAMECONFIGREQUEST'].fields_by_name['config_id']._loaded_options = None
@@ -75,34 +81,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEGAMECONFIGREQUEST'].fields_by_name['stop_signal']._serialized_options = b'\272H\025r\0232\021^(SIG[A-Z0-9]+)?$'
   _globals['_UPDATEGAMECONFIGREQUEST'].fields_by_name['ready_pattern']._loaded_options = None
   _globals['_UPDATEGAMECONFIGREQUEST'].fields_by_name['ready_pattern']._serialized_options = b'\272H\005r\003\030\350\007'
+  _globals['_UPDATEGAMECONFIGREQUEST'].fields_by_name['liveness_limit_seconds']._loaded_options = None
+  _globals['_UPDATEGAMECONFIGREQUEST'].fields_by_name['liveness_limit_seconds']._serialized_options = b'\272H\010\032\006\030\200\243\005(\000'
   _globals['_DELETEGAMECONFIGREQUEST'].fields_by_name['config_id']._loaded_options = None
   _globals['_DELETEGAMECONFIGREQUEST'].fields_by_name['config_id']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_GAMECONFIG']._serialized_start=97
-  _globals['_GAMECONFIG']._serialized_end=663
-  _globals['_GAMECONFIG_ENVTEMPLATEENTRY']._serialized_start=613
-  _globals['_GAMECONFIG_ENVTEMPLATEENTRY']._serialized_end=663
-  _globals['_LISTGAMECONFIGSREQUEST']._serialized_start=665
-  _globals['_LISTGAMECONFIGSREQUEST']._serialized_end=754
-  _globals['_LISTGAMECONFIGSRESPONSE']._serialized_start=756
-  _globals['_LISTGAMECONFIGSRESPONSE']._serialized_end=846
-  _globals['_GETGAMECONFIGREQUEST']._serialized_start=848
-  _globals['_GETGAMECONFIGREQUEST']._serialized_end=898
-  _globals['_GETGAMECONFIGRESPONSE']._serialized_start=900
-  _globals['_GETGAMECONFIGRESPONSE']._serialized_end=962
-  _globals['_CREATEGAMECONFIGREQUEST']._serialized_start=965
-  _globals['_CREATEGAMECONFIGREQUEST']._serialized_end=1650
-  _globals['_CREATEGAMECONFIGREQUEST_ENVTEMPLATEENTRY']._serialized_start=613
-  _globals['_CREATEGAMECONFIGREQUEST_ENVTEMPLATEENTRY']._serialized_end=663
-  _globals['_CREATEGAMECONFIGRESPONSE']._serialized_start=1652
-  _globals['_CREATEGAMECONFIGRESPONSE']._serialized_end=1717
-  _globals['_UPDATEGAMECONFIGREQUEST']._serialized_start=1720
-  _globals['_UPDATEGAMECONFIGREQUEST']._serialized_end=2425
-  _globals['_UPDATEGAMECONFIGREQUEST_ENVTEMPLATEENTRY']._serialized_start=613
-  _globals['_UPDATEGAMECONFIGREQUEST_ENVTEMPLATEENTRY']._serialized_end=663
-  _globals['_UPDATEGAMECONFIGRESPONSE']._serialized_start=2427
-  _globals['_UPDATEGAMECONFIGRESPONSE']._serialized_end=2492
-  _globals['_DELETEGAMECONFIGREQUEST']._serialized_start=2494
-  _globals['_DELETEGAMECONFIGREQUEST']._serialized_end=2547
-  _globals['_DELETEGAMECONFIGRESPONSE']._serialized_start=2549
-  _globals['_DELETEGAMECONFIGRESPONSE']._serialized_end=2575
+  _globals['_GAMECONFIG']._serialized_end=739
+  _globals['_GAMECONFIG_ENVTEMPLATEENTRY']._serialized_start=689
+  _globals['_GAMECONFIG_ENVTEMPLATEENTRY']._serialized_end=739
+  _globals['_READYQUERY']._serialized_start=741
+  _globals['_READYQUERY']._serialized_end=850
+  _globals['_LISTGAMECONFIGSREQUEST']._serialized_start=852
+  _globals['_LISTGAMECONFIGSREQUEST']._serialized_end=941
+  _globals['_LISTGAMECONFIGSRESPONSE']._serialized_start=943
+  _globals['_LISTGAMECONFIGSRESPONSE']._serialized_end=1033
+  _globals['_GETGAMECONFIGREQUEST']._serialized_start=1035
+  _globals['_GETGAMECONFIGREQUEST']._serialized_end=1085
+  _globals['_GETGAMECONFIGRESPONSE']._serialized_start=1087
+  _globals['_GETGAMECONFIGRESPONSE']._serialized_end=1149
+  _globals['_CREATEGAMECONFIGREQUEST']._serialized_start=1152
+  _globals['_CREATEGAMECONFIGREQUEST']._serialized_end=1926
+  _globals['_CREATEGAMECONFIGREQUEST_ENVTEMPLATEENTRY']._serialized_start=689
+  _globals['_CREATEGAMECONFIGREQUEST_ENVTEMPLATEENTRY']._serialized_end=739
+  _globals['_CREATEGAMECONFIGRESPONSE']._serialized_start=1928
+  _globals['_CREATEGAMECONFIGRESPONSE']._serialized_end=1993
+  _globals['_UPDATEGAMECONFIGREQUEST']._serialized_start=1996
+  _globals['_UPDATEGAMECONFIGREQUEST']._serialized_end=2790
+  _globals['_UPDATEGAMECONFIGREQUEST_ENVTEMPLATEENTRY']._serialized_start=689
+  _globals['_UPDATEGAMECONFIGREQUEST_ENVTEMPLATEENTRY']._serialized_end=739
+  _globals['_UPDATEGAMECONFIGRESPONSE']._serialized_start=2792
+  _globals['_UPDATEGAMECONFIGRESPONSE']._serialized_end=2857
+  _globals['_DELETEGAMECONFIGREQUEST']._serialized_start=2859
+  _globals['_DELETEGAMECONFIGREQUEST']._serialized_end=2912
+  _globals['_DELETEGAMECONFIGRESPONSE']._serialized_start=2914
+  _globals['_DELETEGAMECONFIGRESPONSE']._serialized_end=2940
 # @@protoc_insertion_point(module_scope)

@@ -61,6 +61,8 @@ class GameConfig(_message.Message):
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
     READY_PATTERN_FIELD_NUMBER: _builtins.int
     RESTART_POLICY_FIELD_NUMBER: _builtins.int
+    READY_QUERY_FIELD_NUMBER: _builtins.int
+    LIVENESS_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
     ISOLATION_FIELD_NUMBER: _builtins.int
     config_id: _builtins.int
     game_id: _builtins.int
@@ -77,7 +79,13 @@ class GameConfig(_message.Message):
     stop_signal: _builtins.str
     """Signal that stops the game, for example SIGINT; empty means SIGTERM."""
     ready_pattern: _builtins.str
-    """RE2 expression; the game is ready for players when a line of its output matches. Stored; not acted on yet."""
+    """RE2 expression; the game is ready for players when a line of its output matches, or when its `ready_query` answers.
+    Without either nobody says that it is ready.
+    """
+    liveness_limit_seconds: _builtins.int
+    """A game whose `ready_query` answered once, and then not for so long, hangs: it is stopped, killed if need be, and has
+    crashed, reason `hung`. 0 means never.
+    """
     @_builtins.property
     def env_template(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Environment; values may hold `{{name}}` placeholders."""
@@ -99,9 +107,9 @@ class GameConfig(_message.Message):
     @_builtins.property
     def resources(self) -> _values_pb2.ResourceLimits: ...
     @_builtins.property
-    def restart_policy(self) -> _values_pb2.RestartPolicy:
-        """Stored; not acted on yet."""
-
+    def restart_policy(self) -> _values_pb2.RestartPolicy: ...
+    @_builtins.property
+    def ready_query(self) -> Global___ReadyQuery: ...
     @_builtins.property
     def isolation(self) -> _values_pb2.Isolation: ...
     def __init__(
@@ -123,15 +131,45 @@ class GameConfig(_message.Message):
         stop_signal: _builtins.str = ...,
         ready_pattern: _builtins.str = ...,
         restart_policy: _values_pb2.RestartPolicy | None = ...,
+        ready_query: Global___ReadyQuery | None = ...,
+        liveness_limit_seconds: _builtins.int = ...,
         isolation: _values_pb2.Isolation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation", "resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation", "ready_query", b"ready_query", "resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "config_id", b"config_id", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "game_id", b"game_id", "image", b"image", "isolation", b"isolation", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "config_id", b"config_id", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "game_id", b"game_id", "image", b"image", "isolation", b"isolation", "liveness_limit_seconds", b"liveness_limit_seconds", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "ready_query", b"ready_query", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GameConfig: _TypeAlias = GameConfig  # noqa: Y015
+
+@_typing.final
+class ReadyQuery(_message.Message):
+    """How a host asks a game whether players can come. It asks at the game's own address, so no port need be published."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """tcp: it accepts a connection, which a game that hangs may still do. a2s: it answers as Source servers do (UDP).
+    minecraft: it answers a status ping (TCP). Empty means that nothing is asked.
+    """
+    port: _builtins.str
+    """The name of one of the deployment's ports, or the number of a port inside the container."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        port: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "port", b"port"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadyQuery: _TypeAlias = ReadyQuery  # noqa: Y015
 
 @_typing.final
 class ListGameConfigsRequest(_message.Message):
@@ -273,6 +311,8 @@ class CreateGameConfigRequest(_message.Message):
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
     READY_PATTERN_FIELD_NUMBER: _builtins.int
     RESTART_POLICY_FIELD_NUMBER: _builtins.int
+    READY_QUERY_FIELD_NUMBER: _builtins.int
+    LIVENESS_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
     ISOLATION_FIELD_NUMBER: _builtins.int
     game_id: _builtins.int
     name: _builtins.str
@@ -282,6 +322,7 @@ class CreateGameConfigRequest(_message.Message):
     stop_timeout_seconds: _builtins.int
     stop_signal: _builtins.str
     ready_pattern: _builtins.str
+    liveness_limit_seconds: _builtins.int
     @_builtins.property
     def env_template(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -296,6 +337,8 @@ class CreateGameConfigRequest(_message.Message):
     def resources(self) -> _values_pb2.ResourceLimits: ...
     @_builtins.property
     def restart_policy(self) -> _values_pb2.RestartPolicy: ...
+    @_builtins.property
+    def ready_query(self) -> Global___ReadyQuery: ...
     @_builtins.property
     def isolation(self) -> _values_pb2.Isolation: ...
     def __init__(
@@ -316,11 +359,13 @@ class CreateGameConfigRequest(_message.Message):
         stop_signal: _builtins.str = ...,
         ready_pattern: _builtins.str = ...,
         restart_policy: _values_pb2.RestartPolicy | None = ...,
+        ready_query: Global___ReadyQuery | None = ...,
+        liveness_limit_seconds: _builtins.int = ...,
         isolation: _values_pb2.Isolation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation", "resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation", "ready_query", b"ready_query", "resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "game_id", b"game_id", "image", b"image", "isolation", b"isolation", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "game_id", b"game_id", "image", b"image", "isolation", b"isolation", "liveness_limit_seconds", b"liveness_limit_seconds", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "ready_query", b"ready_query", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -390,6 +435,8 @@ class UpdateGameConfigRequest(_message.Message):
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
     READY_PATTERN_FIELD_NUMBER: _builtins.int
     RESTART_POLICY_FIELD_NUMBER: _builtins.int
+    READY_QUERY_FIELD_NUMBER: _builtins.int
+    LIVENESS_LIMIT_SECONDS_FIELD_NUMBER: _builtins.int
     ISOLATION_FIELD_NUMBER: _builtins.int
     config_id: _builtins.int
     name: _builtins.str
@@ -399,6 +446,7 @@ class UpdateGameConfigRequest(_message.Message):
     stop_timeout_seconds: _builtins.int
     stop_signal: _builtins.str
     ready_pattern: _builtins.str
+    liveness_limit_seconds: _builtins.int
     @_builtins.property
     def env_template(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -408,7 +456,8 @@ class UpdateGameConfigRequest(_message.Message):
     @_builtins.property
     def update_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of name, image, args_template, env_template, entrypoint, command, files, parameters, resources,
-        stop_command, stop_timeout_seconds, stop_signal, ready_pattern, restart_policy, isolation.
+        stop_command, stop_timeout_seconds, stop_signal, ready_pattern, restart_policy, ready_query,
+        liveness_limit_seconds, isolation.
         """
 
     @_builtins.property
@@ -419,6 +468,8 @@ class UpdateGameConfigRequest(_message.Message):
     def resources(self) -> _values_pb2.ResourceLimits: ...
     @_builtins.property
     def restart_policy(self) -> _values_pb2.RestartPolicy: ...
+    @_builtins.property
+    def ready_query(self) -> Global___ReadyQuery: ...
     @_builtins.property
     def isolation(self) -> _values_pb2.Isolation: ...
     def __init__(
@@ -440,11 +491,13 @@ class UpdateGameConfigRequest(_message.Message):
         stop_signal: _builtins.str = ...,
         ready_pattern: _builtins.str = ...,
         restart_policy: _values_pb2.RestartPolicy | None = ...,
+        ready_query: Global___ReadyQuery | None = ...,
+        liveness_limit_seconds: _builtins.int = ...,
         isolation: _values_pb2.Isolation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation", "resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation", "ready_query", b"ready_query", "resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "config_id", b"config_id", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "image", b"image", "isolation", b"isolation", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds", "update_paths", b"update_paths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["args_template", b"args_template", "command", b"command", "config_id", b"config_id", "entrypoint", b"entrypoint", "env_template", b"env_template", "files", b"files", "image", b"image", "isolation", b"isolation", "liveness_limit_seconds", b"liveness_limit_seconds", "name", b"name", "parameters", b"parameters", "ready_pattern", b"ready_pattern", "ready_query", b"ready_query", "resources", b"resources", "restart_policy", b"restart_policy", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds", "update_paths", b"update_paths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

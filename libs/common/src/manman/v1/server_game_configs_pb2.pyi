@@ -105,6 +105,7 @@ class ServerGameConfig(_message.Message):
     STOP_SIGNAL_FIELD_NUMBER: _builtins.int
     RESTART_POLICY_FIELD_NUMBER: _builtins.int
     CONNECT_ADDRESSES_FIELD_NUMBER: _builtins.int
+    RESTART_STATE_FIELD_NUMBER: _builtins.int
     server_game_config_id: _builtins.int
     server_id: _builtins.int
     game_config_id: _builtins.int
@@ -134,11 +135,15 @@ class ServerGameConfig(_message.Message):
 
     @_builtins.property
     def restart_policy(self) -> _values_pb2.RestartPolicy:
-        """Wins over the config's as a whole when its `policy` is not empty. Stored; not acted on yet."""
+        """Wins over the config's as a whole when its `policy` is not empty."""
 
     @_builtins.property
     def connect_addresses(self) -> _containers.RepeatedCompositeFieldContainer[_values_pb2.ConnectAddress]:
         """Where players connect, in the order of the bindings."""
+
+    @_builtins.property
+    def restart_state(self) -> Global___RestartState:
+        """What became of the last session that ended by itself; unset when nothing is to be told, and once a session starts."""
 
     def __init__(
         self,
@@ -156,14 +161,62 @@ class ServerGameConfig(_message.Message):
         stop_signal: _builtins.str = ...,
         restart_policy: _values_pb2.RestartPolicy | None = ...,
         connect_addresses: _abc.Iterable[_values_pb2.ConnectAddress] | None = ...,
+        restart_state: Global___RestartState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources", "restart_policy", b"restart_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resources", b"resources", "restart_policy", b"restart_policy", "restart_state", b"restart_state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_addresses", b"connect_addresses", "env_overrides", b"env_overrides", "game_config_id", b"game_config_id", "parameters", b"parameters", "port_bindings", b"port_bindings", "resources", b"resources", "restart_policy", b"restart_policy", "server_game_config_id", b"server_game_config_id", "server_id", b"server_id", "status", b"status", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_addresses", b"connect_addresses", "env_overrides", b"env_overrides", "game_config_id", b"game_config_id", "parameters", b"parameters", "port_bindings", b"port_bindings", "resources", b"resources", "restart_policy", b"restart_policy", "restart_state", b"restart_state", "server_game_config_id", b"server_game_config_id", "server_id", b"server_id", "status", b"status", "stop_command", b"stop_command", "stop_signal", b"stop_signal", "stop_timeout_seconds", b"stop_timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServerGameConfig: _TypeAlias = ServerGameConfig  # noqa: Y015
+
+@_typing.final
+class RestartState(_message.Message):
+    """A restart that waits, or will not be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """waiting: it is started again at `due_at`, or when its host can. crash_loop: it ended too often. given_up: the restart
+    was called off, refused, or waited for its host for too long. Somebody has to start it in the last two cases.
+    """
+    session_id: _builtins.int
+    """The session that ended."""
+    attempt: _builtins.int
+    """Which restart in a row waits, or was the last."""
+    max_attempts: _builtins.int
+    """How many there may be within the window."""
+    window_seconds: _builtins.int
+    due_at: _builtins.int
+    """When the restart is due, Unix seconds; 0 in a crash loop."""
+    reason: _builtins.str
+    """Why nothing is started, in a sentence; empty while it waits."""
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+        session_id: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        max_attempts: _builtins.int = ...,
+        window_seconds: _builtins.int = ...,
+        due_at: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "due_at", b"due_at", "max_attempts", b"max_attempts", "reason", b"reason", "session_id", b"session_id", "state", b"state", "window_seconds", b"window_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartState: _TypeAlias = RestartState  # noqa: Y015
 
 @_typing.final
 class ListServerGameConfigsRequest(_message.Message):

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from manman.v1 import values_pb2 as manman_dot_v1_dot_values__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18manman/v1/sessions.proto\x12\tmanman.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16manman/v1/values.proto\"\xa1\x04\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x1d\n\x15server_game_config_id\x18\x02 \x01(\x03\x12\x12\n\nstarted_at\x18\x03 \x01(\x03\x12\x10\n\x08\x65nded_at\x18\x04 \x01(\x03\x12\x11\n\texit_code\x18\x05 \x01(\x05\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\x36\n\nparameters\x18\x07 \x03(\x0b\x32\".manman.v1.Session.ParametersEntry\x12\x1f\n\x17restored_from_backup_id\x18\x08 \x01(\x03\x12\x15\n\rstatus_reason\x18\x65 \x01(\t\x12\r\n\x05phase\x18\x66 \x01(\t\x12\x18\n\x10progress_percent\x18g \x01(\x05\x12\x16\n\x0estatus_message\x18h \x01(\t\x12\x11\n\tserver_id\x18i \x01(\x03\x12\x19\n\x11stop_requested_at\x18j \x01(\x03\x12\x12\n\ncreated_at\x18k \x01(\x03\x12\x15\n\rlast_event_at\x18l \x01(\x03\x12\x34\n\x11\x63onnect_addresses\x18m \x03(\x0b\x32\x19.manman.v1.ConnectAddress\x12\x13\n\x0b\x65xit_signal\x18x \x01(\x05\x12\x12\n\noom_killed\x18y \x01(\x08\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xce\x02\n\x13ListSessionsRequest\x12&\n\x15server_game_config_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12j\n\rstatus_filter\x18\x04 \x03(\tBS\xbaHP\x92\x01M\"KrIR\x07pendingR\x08startingR\x07runningR\x08stoppingR\x07stoppedR\x07\x63rashedR\tcompletedR\x04lost\x12%\n\rstarted_after\x18\x05 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\xff\x82\xd1\xff\xaf\x07(\x00\x12&\n\x0estarted_before\x18\x06 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\xff\x82\xd1\xff\xaf\x07(\x00\x12\x1a\n\tserver_id\x18\x07 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x11\n\tlive_only\x18\x08 \x01(\x08\"U\n\x14ListSessionsResponse\x12$\n\x08sessions\x18\x01 \x03(\x0b\x32\x12.manman.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x11GetSessionRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"9\n\x12GetSessionResponse\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.manman.v1.Session\";\n\x1cGetSessionCrashRecordRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"G\n\x1dGetSessionCrashRecordResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.manman.v1.CrashRecord\"\xb0\x01\n\x0b\x43rashRecord\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x10\n\x08\x65nded_at\x18\x02 \x01(\x03\x12\x11\n\texit_code\x18\x03 \x01(\x05\x12\x0e\n\x06signal\x18\x04 \x01(\x05\x12\x12\n\noom_killed\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0f\n\x07message\x18\x07 \x01(\t\x12#\n\x05lines\x18\x08 \x03(\x0b\x32\x14.manman.v1.CrashLine\"R\n\tCrashLine\x12\x11\n\ttimestamp\x18\x01 \x01(\x03\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x11\n\ttruncated\x18\x04 \x01(\x08\"\x8c\x02\n\x13StartSessionRequest\x12&\n\x15server_game_config_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x42\n\nparameters\x18\x02 \x03(\x0b\x32..manman.v1.StartSessionRequest.ParametersEntry\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\x12\'\n\x16restore_from_backup_id\x18\x65 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1e\n\x16\x61llow_cross_deployment\x18\x66 \x01(\x08\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x14StartSessionResponse\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.manman.v1.Session\"@\n\x12StopSessionRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\r\n\x05\x66orce\x18\x65 \x01(\x08\":\n\x13StopSessionResponse\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.manman.v1.Session\"I\n\x10SendInputRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x18\n\x05input\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x04\";\n\x11SendInputResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x15\n\rerror_message\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18manman/v1/sessions.proto\x12\tmanman.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16manman/v1/values.proto\"\xd9\x04\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x1d\n\x15server_game_config_id\x18\x02 \x01(\x03\x12\x12\n\nstarted_at\x18\x03 \x01(\x03\x12\x10\n\x08\x65nded_at\x18\x04 \x01(\x03\x12\x11\n\texit_code\x18\x05 \x01(\x05\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\x36\n\nparameters\x18\x07 \x03(\x0b\x32\".manman.v1.Session.ParametersEntry\x12\x1f\n\x17restored_from_backup_id\x18\x08 \x01(\x03\x12\x15\n\rstatus_reason\x18\x65 \x01(\t\x12\r\n\x05phase\x18\x66 \x01(\t\x12\x18\n\x10progress_percent\x18g \x01(\x05\x12\x16\n\x0estatus_message\x18h \x01(\t\x12\x11\n\tserver_id\x18i \x01(\x03\x12\x19\n\x11stop_requested_at\x18j \x01(\x03\x12\x12\n\ncreated_at\x18k \x01(\x03\x12\x15\n\rlast_event_at\x18l \x01(\x03\x12\x34\n\x11\x63onnect_addresses\x18m \x03(\x0b\x32\x19.manman.v1.ConnectAddress\x12\x1d\n\x15restart_of_session_id\x18n \x01(\x03\x12\x17\n\x0frestart_attempt\x18o \x01(\x05\x12\x13\n\x0b\x65xit_signal\x18x \x01(\x05\x12\x12\n\noom_killed\x18y \x01(\x08\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xce\x02\n\x13ListSessionsRequest\x12&\n\x15server_game_config_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12j\n\rstatus_filter\x18\x04 \x03(\tBS\xbaHP\x92\x01M\"KrIR\x07pendingR\x08startingR\x07runningR\x08stoppingR\x07stoppedR\x07\x63rashedR\tcompletedR\x04lost\x12%\n\rstarted_after\x18\x05 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\xff\x82\xd1\xff\xaf\x07(\x00\x12&\n\x0estarted_before\x18\x06 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\xff\x82\xd1\xff\xaf\x07(\x00\x12\x1a\n\tserver_id\x18\x07 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x11\n\tlive_only\x18\x08 \x01(\x08\"U\n\x14ListSessionsResponse\x12$\n\x08sessions\x18\x01 \x03(\x0b\x32\x12.manman.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x11GetSessionRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"9\n\x12GetSessionResponse\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.manman.v1.Session\";\n\x1cGetSessionCrashRecordRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"G\n\x1dGetSessionCrashRecordResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.manman.v1.CrashRecord\"\xb0\x01\n\x0b\x43rashRecord\x12\x12\n\nsession_id\x18\x01 \x01(\x03\x12\x10\n\x08\x65nded_at\x18\x02 \x01(\x03\x12\x11\n\texit_code\x18\x03 \x01(\x05\x12\x0e\n\x06signal\x18\x04 \x01(\x05\x12\x12\n\noom_killed\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0f\n\x07message\x18\x07 \x01(\t\x12#\n\x05lines\x18\x08 \x03(\x0b\x32\x14.manman.v1.CrashLine\"R\n\tCrashLine\x12\x11\n\ttimestamp\x18\x01 \x01(\x03\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x11\n\ttruncated\x18\x04 \x01(\x08\"\x8c\x02\n\x13StartSessionRequest\x12&\n\x15server_game_config_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x42\n\nparameters\x18\x02 \x03(\x0b\x32..manman.v1.StartSessionRequest.ParametersEntry\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\x12\'\n\x16restore_from_backup_id\x18\x65 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x1e\n\x16\x61llow_cross_deployment\x18\x66 \x01(\x08\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x14StartSessionResponse\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.manman.v1.Session\"@\n\x12StopSessionRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\r\n\x05\x66orce\x18\x65 \x01(\x08\":\n\x13StopSessionResponse\x12#\n\x07session\x18\x01 \x01(\x0b\x32\x12.manman.v1.Session\"I\n\x10SendInputRequest\x12\x1b\n\nsession_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x18\n\x05input\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x04\";\n\x11SendInputResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x15\n\rerror_message\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,37 +62,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SENDINPUTREQUEST'].fields_by_name['input']._loaded_options = None
   _globals['_SENDINPUTREQUEST'].fields_by_name['input']._serialized_options = b'\272H\006z\004\030\200\200\004'
   _globals['_SESSION']._serialized_start=93
-  _globals['_SESSION']._serialized_end=638
-  _globals['_SESSION_PARAMETERSENTRY']._serialized_start=589
-  _globals['_SESSION_PARAMETERSENTRY']._serialized_end=638
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=641
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=975
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=977
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1062
-  _globals['_GETSESSIONREQUEST']._serialized_start=1064
-  _globals['_GETSESSIONREQUEST']._serialized_end=1112
-  _globals['_GETSESSIONRESPONSE']._serialized_start=1114
-  _globals['_GETSESSIONRESPONSE']._serialized_end=1171
-  _globals['_GETSESSIONCRASHRECORDREQUEST']._serialized_start=1173
-  _globals['_GETSESSIONCRASHRECORDREQUEST']._serialized_end=1232
-  _globals['_GETSESSIONCRASHRECORDRESPONSE']._serialized_start=1234
-  _globals['_GETSESSIONCRASHRECORDRESPONSE']._serialized_end=1305
-  _globals['_CRASHRECORD']._serialized_start=1308
-  _globals['_CRASHRECORD']._serialized_end=1484
-  _globals['_CRASHLINE']._serialized_start=1486
-  _globals['_CRASHLINE']._serialized_end=1568
-  _globals['_STARTSESSIONREQUEST']._serialized_start=1571
-  _globals['_STARTSESSIONREQUEST']._serialized_end=1839
-  _globals['_STARTSESSIONREQUEST_PARAMETERSENTRY']._serialized_start=589
-  _globals['_STARTSESSIONREQUEST_PARAMETERSENTRY']._serialized_end=638
-  _globals['_STARTSESSIONRESPONSE']._serialized_start=1841
-  _globals['_STARTSESSIONRESPONSE']._serialized_end=1900
-  _globals['_STOPSESSIONREQUEST']._serialized_start=1902
-  _globals['_STOPSESSIONREQUEST']._serialized_end=1966
-  _globals['_STOPSESSIONRESPONSE']._serialized_start=1968
-  _globals['_STOPSESSIONRESPONSE']._serialized_end=2026
-  _globals['_SENDINPUTREQUEST']._serialized_start=2028
-  _globals['_SENDINPUTREQUEST']._serialized_end=2101
-  _globals['_SENDINPUTRESPONSE']._serialized_start=2103
-  _globals['_SENDINPUTRESPONSE']._serialized_end=2162
+  _globals['_SESSION']._serialized_end=694
+  _globals['_SESSION_PARAMETERSENTRY']._serialized_start=645
+  _globals['_SESSION_PARAMETERSENTRY']._serialized_end=694
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=697
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1031
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1033
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1118
+  _globals['_GETSESSIONREQUEST']._serialized_start=1120
+  _globals['_GETSESSIONREQUEST']._serialized_end=1168
+  _globals['_GETSESSIONRESPONSE']._serialized_start=1170
+  _globals['_GETSESSIONRESPONSE']._serialized_end=1227
+  _globals['_GETSESSIONCRASHRECORDREQUEST']._serialized_start=1229
+  _globals['_GETSESSIONCRASHRECORDREQUEST']._serialized_end=1288
+  _globals['_GETSESSIONCRASHRECORDRESPONSE']._serialized_start=1290
+  _globals['_GETSESSIONCRASHRECORDRESPONSE']._serialized_end=1361
+  _globals['_CRASHRECORD']._serialized_start=1364
+  _globals['_CRASHRECORD']._serialized_end=1540
+  _globals['_CRASHLINE']._serialized_start=1542
+  _globals['_CRASHLINE']._serialized_end=1624
+  _globals['_STARTSESSIONREQUEST']._serialized_start=1627
+  _globals['_STARTSESSIONREQUEST']._serialized_end=1895
+  _globals['_STARTSESSIONREQUEST_PARAMETERSENTRY']._serialized_start=645
+  _globals['_STARTSESSIONREQUEST_PARAMETERSENTRY']._serialized_end=694
+  _globals['_STARTSESSIONRESPONSE']._serialized_start=1897
+  _globals['_STARTSESSIONRESPONSE']._serialized_end=1956
+  _globals['_STOPSESSIONREQUEST']._serialized_start=1958
+  _globals['_STOPSESSIONREQUEST']._serialized_end=2022
+  _globals['_STOPSESSIONRESPONSE']._serialized_start=2024
+  _globals['_STOPSESSIONRESPONSE']._serialized_end=2082
+  _globals['_SENDINPUTREQUEST']._serialized_start=2084
+  _globals['_SENDINPUTREQUEST']._serialized_end=2157
+  _globals['_SENDINPUTRESPONSE']._serialized_start=2159
+  _globals['_SENDINPUTRESPONSE']._serialized_end=2218
 # @@protoc_insertion_point(module_scope)

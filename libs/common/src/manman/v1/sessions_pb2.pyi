@@ -62,6 +62,8 @@ class Session(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     LAST_EVENT_AT_FIELD_NUMBER: _builtins.int
     CONNECT_ADDRESSES_FIELD_NUMBER: _builtins.int
+    RESTART_OF_SESSION_ID_FIELD_NUMBER: _builtins.int
+    RESTART_ATTEMPT_FIELD_NUMBER: _builtins.int
     EXIT_SIGNAL_FIELD_NUMBER: _builtins.int
     OOM_KILLED_FIELD_NUMBER: _builtins.int
     session_id: _builtins.int
@@ -79,7 +81,9 @@ class Session(_message.Message):
     status_reason: _builtins.str
     """One word for why it ended or why it is where it is, for example `host_unreachable`."""
     phase: _builtins.str
-    """What the host is doing while the session starts, for example `pulling_image`."""
+    """What the host is doing while the session starts, for example `pull`. While it runs: `ready` once players can come, as
+    its config's `ready_pattern` or `ready_query` tells; until then, and without both, empty.
+    """
     progress_percent: _builtins.int
     """Progress of the phase; 0 also when it cannot be told."""
     status_message: _builtins.str
@@ -92,6 +96,10 @@ class Session(_message.Message):
     """When StartSession was called, Unix seconds."""
     last_event_at: _builtins.int
     """When the host last reported about it, Unix seconds; 0 means never."""
+    restart_of_session_id: _builtins.int
+    """The session whose end made the platform start this one, by its restart policy; 0 when somebody started it."""
+    restart_attempt: _builtins.int
+    """Which restart in a row this is, within the policy's window; 0 when somebody started it."""
     exit_signal: _builtins.int
     """The signal that ended the game; 0 means none, or not known."""
     oom_killed: _builtins.bool
@@ -124,12 +132,14 @@ class Session(_message.Message):
         created_at: _builtins.int = ...,
         last_event_at: _builtins.int = ...,
         connect_addresses: _abc.Iterable[_values_pb2.ConnectAddress] | None = ...,
+        restart_of_session_id: _builtins.int = ...,
+        restart_attempt: _builtins.int = ...,
         exit_signal: _builtins.int = ...,
         oom_killed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_addresses", b"connect_addresses", "created_at", b"created_at", "ended_at", b"ended_at", "exit_code", b"exit_code", "exit_signal", b"exit_signal", "last_event_at", b"last_event_at", "oom_killed", b"oom_killed", "parameters", b"parameters", "phase", b"phase", "progress_percent", b"progress_percent", "restored_from_backup_id", b"restored_from_backup_id", "server_game_config_id", b"server_game_config_id", "server_id", b"server_id", "session_id", b"session_id", "started_at", b"started_at", "status", b"status", "status_message", b"status_message", "status_reason", b"status_reason", "stop_requested_at", b"stop_requested_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_addresses", b"connect_addresses", "created_at", b"created_at", "ended_at", b"ended_at", "exit_code", b"exit_code", "exit_signal", b"exit_signal", "last_event_at", b"last_event_at", "oom_killed", b"oom_killed", "parameters", b"parameters", "phase", b"phase", "progress_percent", b"progress_percent", "restart_attempt", b"restart_attempt", "restart_of_session_id", b"restart_of_session_id", "restored_from_backup_id", b"restored_from_backup_id", "server_game_config_id", b"server_game_config_id", "server_id", b"server_id", "session_id", b"session_id", "started_at", b"started_at", "status", b"status", "status_message", b"status_message", "status_reason", b"status_reason", "stop_requested_at", b"stop_requested_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -468,7 +478,9 @@ Global___StartSessionResponse: _TypeAlias = StartSessionResponse  # noqa: Y015
 
 @_typing.final
 class StopSessionRequest(_message.Message):
-    """Stops a session. The answer comes at once; the session's status tells the rest."""
+    """Stops a session. The answer comes at once; the session's status tells the rest. For one that has ended it calls off the
+    restart that waits.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -217,7 +217,9 @@ Global___ResourceLimits: _TypeAlias = ResourceLimits  # noqa: Y015
 
 @_typing.final
 class RestartPolicy(_message.Message):
-    """Whether a game that ended by itself is started again. Stored; not acted on yet."""
+    """Whether a game that ended by itself is started again, as a new session. One that was stopped is not, nor is one that is
+    lost: it may still run. Starting it by hand, or with force, counts from the beginning.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -226,13 +228,13 @@ class RestartPolicy(_message.Message):
     WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
     BACKOFF_SECONDS_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
-    """never, on_crash or always; empty means: of a deployment as its config says, of a config never."""
+    """never, on_crash (not after exit code 0) or always; empty means: of a deployment as its config says, of a config never."""
     max_attempts: _builtins.int
-    """How often it is started again within the window; 0 means the platform's default."""
+    """How often it is started again within the window; then it is in a crash loop and stays down. 0 means the platform's default."""
     window_seconds: _builtins.int
     """The window in which attempts count; 0 means the platform's default."""
     backoff_seconds: _builtins.int
-    """How long the first restart waits, the next ones longer; 0 means the platform's default."""
+    """How long the first restart waits; each next one waits twice as long, up to a limit. 0 means the platform's default."""
     def __init__(
         self,
         *,

@@ -168,13 +168,13 @@ class Story:
             await wait_for_status(rest, session_id, "stopped", timeout_s=STOP_S, screen=self._screen, since=session)
 
     async def _start(self, rest: Rest, deployment: Json) -> Json:
-        """Start a session and tell its states until it runs."""
+        """Start a session and tell its states until players can come."""
         body = {"server_game_config_id": deployment["server_game_config_id"]}
         session: Json = (await rest.post("/v1/sessions", body))["session"]
         self._screen.say("session", session["session_id"])
         self._screen.status(*visible(session))
         return await wait_for_status(
-            rest, session["session_id"], "running", timeout_s=START_S, screen=self._screen, since=session
+            rest, session["session_id"], "running", phase="ready", timeout_s=START_S, screen=self._screen, since=session
         )
 
     async def _first_session(self, rest: Rest, deployment: Json) -> Json:

@@ -26,9 +26,16 @@ _MOST_LINES = 10_000
 
 
 async def wait_for_status(
-    rest: Rest, session_id: str, wanted: str, *, timeout_s: float, screen: Screen, since: Json | None = None
+    rest: Rest,
+    session_id: str,
+    wanted: str,
+    *,
+    timeout_s: float,
+    screen: Screen,
+    phase: str = "",
+    since: Json | None = None,
 ) -> Json:
-    """Write every change of the session's state until it is `wanted`; return the session then.
+    """Write every change of the session's state until it is `wanted`, and in that `phase`; return the session then.
 
     `since` is a state already known, which is not written again.
 
@@ -43,12 +50,12 @@ async def wait_for_status(
             shown = visible(session)
             screen.status(shown[0], shown[1])
         status = session["status"]
-        if status == wanted:
+        if status == wanted and phase in ("", session.get("phase")):
             return session
         if status in ENDED:
             raise DemoError(f"session {session_id} should have become {wanted} but is {status}", describe(session))
         if time.monotonic() > deadline:
-            waited = f"waited {timeout_s:.0f} s for session {session_id} to be {wanted}"
+            waited = f"waited {timeout_s:.0f} s for session {session_id} to be {phase or wanted}"
             raise DemoError(waited, describe(session))
         await asyncio.sleep(_POLL_INTERVAL_S)
 
@@ -65,7 +72,7 @@ def visible(session: Json) -> tuple[str, str]:
     if status in ENDED:
         return status, _ending(session, message)
     parts = []
-    if status in ("pending", "starting") and session.get("phase"):
+    if status in ("pending", "starting", "running") and session.get("phase"):
         parts.append(session["phase"])
         if session.get("progress_percent"):
             parts.append(f"{session['progress_percent']} %")

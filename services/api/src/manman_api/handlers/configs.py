@@ -20,6 +20,7 @@ from manman.domain.configs import (
 )
 from manman.domain.parameters import check_declared
 from manman.domain.patterns import pattern_complaint
+from manman.domain.readiness import ReadyQuery, check_readiness
 from manman.errors import Conflict, Invalid, Problem
 from manman_api import masks
 from manman_api.handlers.removals import end_what_is_out_of_sight
@@ -62,6 +63,8 @@ class ConfigValues(TypedDict):
     stop_timeout_seconds: int
     stop_signal: str
     ready_pattern: str
+    ready_query: ReadyQuery | None
+    liveness_limit_seconds: int
     restart_policy: RestartPolicy | None
     isolation: dict[str, Any] | None
 
@@ -157,6 +160,7 @@ def _check(wanted: Mapping[str, Any]) -> None:
     problems += check_environment(wanted.get("env_template", {}))
     problems += check_files(wanted.get("files", []))
     problems += check_run_settings(wanted)
+    problems += check_readiness(wanted.get("ready_query") or ReadyQuery(), wanted.get("liveness_limit_seconds", 0))
     unusable = pattern_complaint(wanted.get("ready_pattern", ""))
     if unusable:
         problems.append(Problem("ready_pattern", unusable))
@@ -181,6 +185,9 @@ def _columns(wanted: Mapping[str, Any]) -> dict[str, Any]:
     columns = run_settings_columns(wanted)
     if "isolation" in columns:
         columns |= ISOLATION | (columns.pop("isolation") or {})
+    if "ready_query" in columns:
+        query = columns.pop("ready_query") or ReadyQuery()
+        columns |= {"ready_query_kind": query.kind, "ready_query_port": query.port}
     if "args_template" in columns:
         columns["args_template"] = columns["args_template"] or None
     return columns

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from manman.db.models import GameConfig, Server, ServerGameConfig
+    from manman.db.models import DeploymentRestart, GameConfig, Server, ServerGameConfig
     from manman.db.unit_of_work import Transaction, Uow
     from manman.domain.configs import RestartPolicy
     from manman.domain.idempotency import Attempt
@@ -58,10 +58,11 @@ class DeploymentUpdate(NamedTuple):
 
 
 class Deployed(NamedTuple):
-    """A deployment and its host."""
+    """A deployment, its host, and what was decided about its last session if that ended by itself."""
 
     row: ServerGameConfig
     server: Server
+    restart: DeploymentRestart | None = None
 
 
 async def list_deployments(*, server_id: int, page: Page, uow: Uow) -> tuple[list[Deployed], str]:
@@ -69,7 +70,8 @@ async def list_deployments(*, server_id: int, page: Page, uow: Uow) -> tuple[lis
     async with uow() as tx:
         rows, token = page.cut(await tx.deployments.list(server_id=server_id, limit=page.limit, offset=page.offset))
         servers = await tx.servers.by_ids({row.server_id for row in rows})
-        return [Deployed(row, servers[row.server_id]) for row in rows], token
+        restarts = await tx.restarts.of([row.sgc_id for row in rows])
+        return [Deployed(row, servers[row.server_id], restarts.get(row.sgc_id)) for row in rows], token
 
 
 async def get_deployment(*, deployment_id: int, uow: Uow) -> Deployed:
@@ -215,7 +217,8 @@ def _refuse(problems: Sequence[Problem]) -> None:
 
 async def _placed(tx: Transaction, deployment_id: int) -> Deployed:
     row = await tx.deployments.get(deployment_id)
-    return Deployed(row, await tx.servers.get(row.server_id))
+    restarts = await tx.restarts.of([deployment_id])
+    return Deployed(row, await tx.servers.get(row.server_id), restarts.get(deployment_id))
 
 
 async def _lock(tx: Transaction, deployment_ids: Collection[int]) -> dict[int, Deployed]:
@@ -223,7 +226,8 @@ async def _lock(tx: Transaction, deployment_ids: Collection[int]) -> dict[int, D
     origins = await tx.deployments.origins(deployment_ids)
     servers = await tx.servers.lock_all({origin.server_id for origin in origins.values()})
     rows = await tx.deployments.lock_all(origins)
-    return {sgc_id: Deployed(row, servers[row.server_id]) for sgc_id, row in rows.items()}
+    restarts = await tx.restarts.of(rows)
+    return {sgc_id: Deployed(row, servers[row.server_id], restarts.get(sgc_id)) for sgc_id, row in rows.items()}
 
 
 def _found(locked: Mapping[int, Deployed], deployment_id: int) -> Deployed:
@@ -286,7 +290,7 @@ async def _reserve(
     default_ranges: Sequence[PortRange],
     now: datetime,
 ) -> None:
-    row, server = found
+    row, server, _ = found
     taken = await tx.ports.taken(server.server_id)
     bindings = ports.allocate(ports.keep(wanted, row.ports), taken, await _ranges(tx, server, default_ranges))
     given_up = {port.key for port in row.ports} - {port.key for port in bindings}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from manman.bus.requests import Requests
-    from manman.db.models import Server, Session
+    from manman.db.models import DeploymentRestart, Server, Session
     from manman.db.runs import Run
     from manman.db.unit_of_work import Transaction, Uow
     from manman.domain.idempotency import Attempt
@@ -107,61 +107,90 @@ async def start_session(
         earlier = await tx.idempotency_keys.made_before(attempt, now=now)
         if earlier is not None:
             return await tx.runs.get(earlier)
-        deployment = await tx.deployments.lock(deployment_id)
-        config = await tx.configs.get(deployment.game_config_id)
-        values = rules.resolve(declared(config), [deployment.parameters, parameters]).values
-        server = await tx.servers.get(deployment.server_id)
-        _check_host(server)
-        volumes = await tx.volumes.list(config_id=config.config_id)
-        rendered = await configuration.final(
-            tx,
-            config=config,
-            volumes=volumes,
-            occasion=Occasion(
-                deployment_id=deployment_id,
-                deployment=deployment.parameters,
-                env_overrides=deployment.env_overrides,
-                session=parameters,
-            ),
-            values=values,
+        session_id = await record_start(
+            tx, deployment_id=deployment_id, parameters=parameters, force=force, timeout_s=timeout_s, now=now
         )
-        await _make_room(tx, deployment_id, force=force, now=now)
-        row = await tx.sessions.add(
-            sgc_id=deployment_id,
-            now=now,
-            parameters=parameters,
-            deadline_at=now + timedelta(seconds=timeout_s),
-        )
-        command = start_command.build(
-            session=row,
-            deployment=deployment,
-            config=config,
-            volumes=volumes,
-            rendered=rendered,
-            values=values,
-            force=force,
-            now=now,
-        )
-        tx.outbox.add_command(
-            routing_key=routing.command_start(deployment.server_id),
-            body=command,
-            session_id=row.session_id,
-            expires_at=row.deadline_at,
-        )
-        await tx.idempotency_keys.made(attempt, row.session_id)
-        run = await tx.runs.get(row.session_id)
+        await tx.idempotency_keys.made(attempt, session_id)
+        run = await tx.runs.get(session_id)
         await tx.commit()
         return run
+
+
+async def record_start(
+    tx: Transaction,
+    *,
+    deployment_id: int,
+    parameters: Mapping[str, str],
+    force: bool,
+    timeout_s: float,
+    now: datetime,
+    restart_of: DeploymentRestart | None = None,
+) -> int:
+    """Do in the caller's transaction what `start_session` does, and return the session's id; errors as there.
+
+    `restart_of` says that it is started again; whatever was decided about its last session is done with.
+    """
+    deployment = await tx.deployments.lock(deployment_id)
+    config = await tx.configs.get(deployment.game_config_id)
+    values = rules.resolve(declared(config), [deployment.parameters, parameters]).values
+    server = await tx.servers.get(deployment.server_id)
+    _check_host(server)
+    volumes = await tx.volumes.list(config_id=config.config_id)
+    rendered = await configuration.final(
+        tx,
+        config=config,
+        volumes=volumes,
+        occasion=Occasion(
+            deployment_id=deployment_id,
+            deployment=deployment.parameters,
+            env_overrides=deployment.env_overrides,
+            session=parameters,
+        ),
+        values=values,
+    )
+    await _make_room(tx, deployment_id, force=force, now=now)
+    await tx.restarts.forget(deployment_id)
+    row = await tx.sessions.add(
+        sgc_id=deployment_id,
+        now=now,
+        parameters=parameters,
+        deadline_at=now + timedelta(seconds=timeout_s),
+        restart_of_session_id=restart_of.session_id if restart_of else None,
+        restart_attempt=restart_of.attempt if restart_of else 0,
+    )
+    command = start_command.build(
+        session=row,
+        deployment=deployment,
+        config=config,
+        volumes=volumes,
+        rendered=rendered,
+        values=values,
+        force=force,
+        now=now,
+    )
+    tx.outbox.add_command(
+        routing_key=routing.command_start(deployment.server_id),
+        body=command,
+        session_id=row.session_id,
+        expires_at=row.deadline_at,
+    )
+    return row.session_id
 
 
 async def stop_session(*, session_id: int, force: bool, requested_by: str, now: datetime, uow: Uow) -> Run:
     """Record the wish to end a session and the command for it; one that has ended is returned as it is.
 
-    Stopping again without `force` sends nothing new; with `force` it skips the rest of the grace.
+    Stopping again without `force` sends nothing new; with `force` it skips the rest of the grace. Of one that has ended
+    the restart that waits is called off.
     """
     async with uow() as tx:
         row = await tx.sessions.lock(session_id)
-        if row.status in TERMINAL or (row.status == Status.STOPPING and not force):
+        if row.status in TERMINAL:
+            await tx.restarts.give_up(session_id=session_id, reason=f"called off by {requested_by or 'a stop'}")
+            run = await tx.runs.get(session_id)
+            await tx.commit()
+            return run
+        if row.status == Status.STOPPING and not force:
             return await tx.runs.get(session_id)
         row.stop_requested_at = row.stop_requested_at or now
         row.stop_requested_by = row.stop_requested_by or requested_by or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from manman.domain.readiness import ReadyQuery, query_port
 from manman.domain.rendering import FileTemplate, Rendered, render_config, render_text
 from manman.messages import commands
 
@@ -43,9 +44,10 @@ def build(
 ) -> commands.StartSession:
     """Return the command that starts `session`, with `rendered` as its config and `values` as its parameters.
 
-    What the deployment says about limits and about stopping wins over the config, one by one. Names of ports, ready
-    patterns and restart policies are not in it: no host knows them yet.
+    What the deployment says about limits and about stopping wins over the config, one by one. Restart policies are not
+    in it: hosts start nothing by themselves. Raises `Conflict` when the config's query asks at a port without a name.
     """
+    query = ReadyQuery(config.ready_query_kind, config.ready_query_port)
     return commands.StartSession(
         session_id=session.session_id,
         sgc_id=deployment.sgc_id,
@@ -98,6 +100,12 @@ def build(
             no_capabilities=config.no_capabilities,
             extra_capabilities=list(config.extra_capabilities),
             init=config.with_init,
+        ),
+        readiness=commands.Readiness(
+            pattern=config.ready_pattern,
+            query=query.kind,
+            port=query_port(query, deployment.ports),
+            liveness_limit_seconds=config.liveness_limit_seconds,
         ),
         issued_at=now,
         deadline_at=session.deadline_at,

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from manman.db.models import Game, GameConfig, GameConfigVolume, ServerCapability, ServerGameConfig
+    from manman.db.models import (
+        DeploymentRestart,
+        Game,
+        GameConfig,
+        GameConfigVolume,
+        ServerCapability,
+        ServerGameConfig,
+    )
     from manman.db.runs import Run
     from manman.domain.deployments import Review
     from manman.domain.environment import Variable
@@ -120,6 +127,10 @@ def config(row: GameConfig) -> game_configs_pb2.GameConfig:
         stop_timeout_seconds=row.stop_timeout_seconds,
         stop_signal=row.stop_signal,
         ready_pattern=row.ready_pattern,
+        ready_query=game_configs_pb2.ReadyQuery(kind=row.ready_query_kind, port=row.ready_query_port)
+        if row.ready_query_kind
+        else None,
+        liveness_limit_seconds=row.liveness_limit_seconds,
         restart_policy=_restart_policy(row),
         isolation=values_pb2.Isolation(
             read_only_root=row.read_only_root,
@@ -168,7 +179,7 @@ def volume(row: GameConfigVolume) -> volumes_pb2.GameConfigVolume:
 
 def deployment(found: Deployed) -> server_game_configs_pb2.ServerGameConfig:
     """Present a deployment with the ports it holds, in the order asked, and where they can be reached."""
-    row, server = found
+    row, server, restart = found
     return server_game_configs_pb2.ServerGameConfig(
         server_game_config_id=row.sgc_id,
         server_id=row.server_id,
@@ -183,6 +194,19 @@ def deployment(found: Deployed) -> server_game_configs_pb2.ServerGameConfig:
         stop_signal=row.stop_signal,
         restart_policy=_restart_policy(row),
         connect_addresses=_addresses(connect_addresses(server.address or server.name, row.ports)),
+        restart_state=_restart_state(restart) if restart else None,
+    )
+
+
+def _restart_state(row: DeploymentRestart) -> server_game_configs_pb2.RestartState:
+    return server_game_configs_pb2.RestartState(
+        state=row.state,
+        session_id=row.session_id,
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        window_seconds=row.window_seconds,
+        due_at=seconds(row.due_at),
+        reason=row.reason,
     )
 
 
@@ -240,6 +264,8 @@ def session(run: Run, into: sessions_pb2.Session | None = None) -> sessions_pb2.
     message.status_message = run.status_message
     message.phase = run.phase
     message.progress_percent = run.progress_percent
+    message.restart_of_session_id = run.restart_of_session_id
+    message.restart_attempt = run.restart_attempt
     parameters = message.parameters
     for name, value in run.parameters.items():
         parameters[name] = value

@@ -9,6 +9,7 @@ from manman.domain.configs import RestartPolicy, Volume
 from manman.domain.hosts import Capabilities
 from manman.domain.parameters import Declared
 from manman.domain.ports import PortRange, WantedPort
+from manman.domain.readiness import ReadyQuery
 from manman.domain.rendering import FileTemplate
 from manman.v1 import server_game_configs_pb2
 from manman_api.handlers.configs import ConfigValues
@@ -119,6 +120,10 @@ def config(
         stop_timeout_seconds=message.stop_timeout_seconds,
         stop_signal=message.stop_signal,
         ready_pattern=message.ready_pattern,
+        ready_query=ReadyQuery(message.ready_query.kind, message.ready_query.port)
+        if message.HasField("ready_query")
+        else None,
+        liveness_limit_seconds=message.liveness_limit_seconds,
         restart_policy=_restart_policy(message.restart_policy) if message.HasField("restart_policy") else None,
         isolation=_isolation(message.isolation) if message.HasField("isolation") else None,
     )

@@ -28,6 +28,9 @@ CREATE TABLE game_configs (
     cpu_millicores INTEGER DEFAULT 0 NOT NULL,
     pids_limit INTEGER DEFAULT 0 NOT NULL,
     ready_pattern TEXT DEFAULT '' NOT NULL,
+    ready_query_kind VARCHAR(20) DEFAULT '' NOT NULL,
+    ready_query_port VARCHAR(50) DEFAULT '' NOT NULL,
+    liveness_limit_seconds INTEGER DEFAULT 0 NOT NULL,
     restart_policy VARCHAR(20) DEFAULT '' NOT NULL,
     restart_max_attempts INTEGER DEFAULT 0 NOT NULL,
     restart_window_seconds INTEGER DEFAULT 0 NOT NULL,
@@ -45,6 +48,8 @@ CREATE TABLE game_configs (
     CONSTRAINT ck_game_configs_restart_policy CHECK (restart_policy IN ('', 'never', 'on_crash', 'always')),
     CONSTRAINT ck_game_configs_restart_limits
         CHECK (restart_max_attempts >= 0 AND restart_window_seconds >= 0 AND restart_backoff_seconds >= 0),
+    CONSTRAINT ck_game_configs_ready_query_kind CHECK (ready_query_kind IN ('', 'tcp', 'a2s', 'minecraft')),
+    CONSTRAINT ck_game_configs_liveness_limit CHECK (liveness_limit_seconds >= 0),
     CONSTRAINT fk_game_configs_game_id FOREIGN KEY (game_id) REFERENCES games (game_id) ON DELETE CASCADE
 );
 

@@ -27,6 +27,8 @@ CREATE TABLE sessions (
     image_digest VARCHAR(200),
     phase VARCHAR(100),
     progress_percent INTEGER DEFAULT 0 NOT NULL,
+    restart_of_session_id BIGINT,
+    restart_attempt INTEGER DEFAULT 0 NOT NULL,
     log_stream_deleted_at TIMESTAMPTZ,
     created_at TIMESTAMPTZ DEFAULT now() NOT NULL,
     updated_at TIMESTAMPTZ DEFAULT now() NOT NULL,
@@ -36,6 +38,7 @@ CREATE TABLE sessions (
     CONSTRAINT ck_sessions_ended_at
         CHECK ((status IN ('pending', 'starting', 'running', 'stopping')) = (ended_at IS NULL)),
     CONSTRAINT ck_sessions_progress_percent CHECK (progress_percent BETWEEN 0 AND 100),
+    CONSTRAINT ck_sessions_restart_attempt CHECK (restart_attempt >= 0),
     CONSTRAINT fk_sessions_sgc_id FOREIGN KEY (sgc_id) REFERENCES server_game_configs (sgc_id) ON DELETE CASCADE
 );
 CREATE INDEX ix_sessions_restored_from ON sessions (restored_from_backup_id) WHERE restored_from_backup_id IS NOT NULL;
@@ -54,3 +57,23 @@ CREATE TABLE session_crash_records (
     CONSTRAINT fk_session_crash_records_session_id
         FOREIGN KEY (session_id) REFERENCES sessions (session_id) ON DELETE CASCADE
 );
+
+-- What was decided about the last session of a deployment that ended by itself; gone when the next one starts.
+CREATE TABLE deployment_restarts (
+    sgc_id BIGINT NOT NULL,
+    session_id BIGINT NOT NULL,
+    state VARCHAR(20) NOT NULL,
+    attempt INTEGER NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    window_seconds INTEGER NOT NULL,
+    due_at TIMESTAMPTZ,
+    reason VARCHAR(2000) DEFAULT '' NOT NULL,
+    created_at TIMESTAMPTZ DEFAULT now() NOT NULL,
+    updated_at TIMESTAMPTZ DEFAULT now() NOT NULL,
+    CONSTRAINT pk_deployment_restarts PRIMARY KEY (sgc_id),
+    CONSTRAINT ck_deployment_restarts_state CHECK (state IN ('waiting', 'crash_loop', 'given_up')),
+    CONSTRAINT ck_deployment_restarts_due_at CHECK (state <> 'waiting' OR due_at IS NOT NULL),
+    CONSTRAINT fk_deployment_restarts_sgc_id
+        FOREIGN KEY (sgc_id) REFERENCES server_game_configs (sgc_id) ON DELETE CASCADE
+);
+CREATE INDEX ix_deployment_restarts_due_at ON deployment_restarts (due_at) WHERE state = 'waiting';

@@ -8,7 +8,8 @@ DROP TABLE IF EXISTS
     log_cursors, log_references,
     backup_runs, backup_config_actions, backups, backup_configs,
     action_executions, action_input_options, action_input_fields, action_definitions,
-    session_crash_records, sessions, server_ports, server_game_config_parameter_values, server_game_configs,
+    session_crash_records, deployment_restarts, sessions, server_ports, server_game_config_parameter_values,
+    server_game_configs,
     configuration_patches, strategy_parameter_bindings, configuration_strategies,
     game_config_parameter_values, parameter_definitions, game_config_volumes, game_config_files, game_configs, games,
     server_capabilities, servers

@@ -118,6 +118,7 @@ async def _correct(
                 reason=finding.reason,
                 container_id="" if item is None else item.container_id,
                 started_at=None if item is None else item.started_at,
+                phase="" if item is None else item.phase,
             )
             await transitions.apply(books.batch, row, change, now=now)
         case Missing():

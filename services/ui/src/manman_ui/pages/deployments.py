@@ -40,13 +40,14 @@ def detail_page(deployment_id: int) -> Page:
         context,
         {
             "deployment-head": "fragments/deployment_head.html",
+            "deployment-restart": "fragments/deployment_restart.html",
             "deployment-sessions": "fragments/session_rows.html",
         },
     )
 
 
 def routes(web: Web) -> APIRouter:
-    """Return /deployments, /sgc/{id} (the address people have bookmarked) and the form that starts a session."""
+    """Return /deployments, /sgc/{id} (the address people have bookmarked), and the forms that start, and call off."""
     router = APIRouter()
     list_page = Page("deployments.html", list_context, {"deployments": "fragments/deployment_rows.html"})
 
@@ -69,6 +70,13 @@ def routes(web: Web) -> APIRouter:
         except (Conflict, Invalid) as error:
             return await _not_started(web, request, deployment_id, parameters, error)
         return go_to(f"/sessions/{session.session_id}")
+
+    @router.post("/deployments/{deployment_id}/call-off")
+    async def call_off(deployment_id: int) -> Response:
+        restart = (await Reading(web.api, clock.now()).deployment(deployment_id)).restart
+        if restart is not None:
+            await web.api.stop(restart.session_id, force=False)
+        return go_to(f"/deployments/{deployment_id}")
 
     return router
 

@@ -18,7 +18,7 @@ from manman.db.models.games import (
 from manman.db.models.logs import LogCursor, LogReference
 from manman.db.models.pending import EventSequence, LogStreamDeletion, Outbox, S3Deletion
 from manman.db.models.servers import Server, ServerCapability
-from manman.db.models.sessions import Session, SessionCrashRecord
+from manman.db.models.sessions import DeploymentRestart, Session, SessionCrashRecord
 from manman.db.models.ui_sessions import UiSession
 from manman.db.models.workshop import (
     GameAddonPathPreset,
@@ -45,6 +45,7 @@ __all__ = [
     "ConfigurationPatch",
     "ConfigurationStrategy",
     "DeadLetter",
+    "DeploymentRestart",
     "EventSequence",
     "Game",
     "GameAddonPathPreset",

@@ -16,6 +16,7 @@ from manman.db.models.declarative import Base, CreatedAt, Identifier, JsonObject
 from manman.db.models.run_settings import RunSettings, run_settings_checks
 from manman.domain.parameters import TYPES as PARAMETER_TYPES
 from manman.domain.parameters import Declared
+from manman.domain.readiness import QUERY_KINDS
 
 ValueT = TypeVar("ValueT")
 
@@ -41,6 +42,8 @@ class GameConfig(RunSettings, Timestamps, Base):
     __table_args__ = (
         UniqueConstraint("game_id", "name"),
         *run_settings_checks(),
+        CheckConstraint(one_of("ready_query_kind", ("", *QUERY_KINDS)), name="ready_query_kind"),
+        CheckConstraint("liveness_limit_seconds >= 0", name="liveness_limit"),
     )
 
     config_id: Mapped[Identifier]
@@ -52,6 +55,9 @@ class GameConfig(RunSettings, Timestamps, Base):
     entrypoint: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     command: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     ready_pattern: Mapped[str] = mapped_column(server_default="")
+    ready_query_kind: Mapped[str] = mapped_column(String(20), server_default="")
+    ready_query_port: Mapped[str] = mapped_column(String(50), server_default="")
+    liveness_limit_seconds: Mapped[int] = mapped_column(server_default=text("0"))
     read_only_root: Mapped[bool] = mapped_column(server_default=text("false"))
     no_capabilities: Mapped[bool] = mapped_column(server_default=text("false"))
     extra_capabilities: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))

@@ -13,7 +13,7 @@ from manman.domain.configs import RESTART_POLICIES
 
 
 class RunSettings:
-    """Mixin: the columns. Those about restarts are stored and not acted on yet."""
+    """Mixin: the columns."""
 
     stop_command: Mapped[str] = mapped_column(server_default="")
     stop_timeout_seconds: Mapped[int] = mapped_column(server_default=text("0"))

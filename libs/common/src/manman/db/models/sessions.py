@@ -1,8 +1,8 @@
-"""Sessions: one run of a deployment each.
+"""Sessions: one run of a deployment each, and what becomes of a deployment whose session ended by itself.
 
 `status`, the times and everything a host reports, crash records too, are written by `manman.db.transitions` only;
-`parameters`, `deadline_at` and `stop_requested_*` by the API. At most one session of a deployment is live: the schema
-says so too.
+`parameters`, `deadline_at`, `stop_requested_*` and `restart_*` by the API. At most one session of a deployment is live:
+the schema says so too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, t
 from sqlalchemy.orm import Mapped, mapped_column
 
 from manman.db.models.declarative import Base, CreatedAt, Identifier, Timestamps, one_of
+from manman.domain.restarts import RestartState
 from manman.domain.sessions import LIVE, Status
 
 _LIVE = tuple(status for status in Status if status in LIVE)
@@ -28,6 +29,7 @@ class Session(Timestamps, Base):
         CheckConstraint(one_of("status", Status), name="status"),
         CheckConstraint(f"({one_of('status', _LIVE)}) = (ended_at IS NULL)", name="ended_at"),
         CheckConstraint("progress_percent BETWEEN 0 AND 100", name="progress_percent"),
+        CheckConstraint("restart_attempt >= 0", name="restart_attempt"),
         Index("uq_sessions_one_live", "sgc_id", unique=True, postgresql_where=text(one_of("status", _LIVE))),
         Index("ix_sessions_sgc_id_session_id", "sgc_id", text("session_id DESC")),
         Index("ix_sessions_status_last_event_at", "status", "last_event_at"),
@@ -68,6 +70,8 @@ class Session(Timestamps, Base):
     image_digest: Mapped[str | None] = mapped_column(String(200))
     phase: Mapped[str | None] = mapped_column(String(100))
     progress_percent: Mapped[int] = mapped_column(server_default=text("0"))
+    restart_of_session_id: Mapped[int | None] = mapped_column(BigInteger)
+    restart_attempt: Mapped[int] = mapped_column(server_default=text("0"))
     log_stream_deleted_at: Mapped[datetime | None]
 
 
@@ -80,3 +84,31 @@ class SessionCrashRecord(CreatedAt, Base):
         BigInteger, ForeignKey("sessions.session_id", ondelete="CASCADE"), primary_key=True
     )
     lines: Mapped[list[dict[str, Any]]]
+
+
+class DeploymentRestart(Timestamps, Base):
+    """What was decided about the end of `session_id`, the last session of a deployment; gone when the next one starts.
+
+    `attempt` and the limits are those of the decision: which restart in a row it is, out of how many in which window.
+    """
+
+    __tablename__ = "deployment_restarts"
+    __table_args__ = (
+        CheckConstraint(one_of("state", RestartState), name="state"),
+        CheckConstraint("state <> 'waiting' OR due_at IS NOT NULL", name="due_at"),
+        Index("ix_deployment_restarts_due_at", "due_at", postgresql_where=text("state = 'waiting'")),
+    )
+
+    sgc_id: Mapped[int] = mapped_column(
+        BigInteger,
+        ForeignKey("server_game_configs.sgc_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    )
+    session_id: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(String(20))
+    attempt: Mapped[int]
+    max_attempts: Mapped[int]
+    window_seconds: Mapped[int]
+    due_at: Mapped[datetime | None]
+    reason: Mapped[str] = mapped_column(String(2000), server_default="")
