@@ -18,9 +18,11 @@ from manman.db.models import Session
 from manman.db.transitions import Change
 from manman.db.unit_of_work import UnitOfWork
 from manman.domain.sessions import Status
+from manman.health import Health
 from manman.messages.body import Body
 from manman.messages.codec import encode
 from manman_processor.dispatch import Dispatch
+from manman_processor.relay import Relay
 from manman_processor.settings import Settings
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -174,3 +176,16 @@ async def broker(settings: Settings) -> AsyncIterator[Connection]:
 async def publisher(broker: Connection) -> AsyncIterator[Publisher]:
     async with Publisher(broker) as made:
         yield made
+
+
+@pytest.fixture
+def relay(uow: UnitOfWork, broker: Connection, publisher: Publisher, settings: Settings) -> Relay:
+    return Relay(
+        uow,
+        broker,
+        publisher,
+        database=settings,
+        external_exchange=settings.external_exchange,
+        poll_s=60,
+        component=Health().component("relay"),
+    )

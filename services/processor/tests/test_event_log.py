@@ -5,11 +5,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
-from manman.bus.connection import Connection
-from manman.bus.publisher import Publisher
-from manman.health import Health
 from manman.messages import dead_letters
 from manman.messages.codec import decode
 from manman.messages.commands import StopSession
@@ -17,23 +12,9 @@ from manman.messages.external import HostEvent, SessionEvent
 from manman.messages.routing import command_stop, external_host, external_session
 from manman_devstack.onlooker import Onlooker
 from manman_processor.relay import Relay
-from manman_processor.settings import Settings
 from manman_processor.sweeps import settled_messages
 
 from .conftest import NOW
-
-
-@pytest.fixture
-def relay(uow: Any, broker: Connection, publisher: Publisher, settings: Settings) -> Relay:
-    return Relay(
-        uow,
-        broker,
-        publisher,
-        database=settings,
-        external_exchange=settings.external_exchange,
-        poll_s=60,
-        component=Health().component("relay"),
-    )
 
 
 async def announce(uow: Any, *server_ids: int) -> None:

@@ -52,19 +52,6 @@ async def subscriber(outsider: Any, broker: Any) -> Subscriber:
     return Subscriber(queue)
 
 
-@pytest.fixture
-def relay(uow: Any, broker: Any, publisher: Any, settings: Any) -> Relay:
-    return Relay(
-        uow,
-        broker,
-        publisher,
-        database=settings,
-        external_exchange=settings.external_exchange,
-        poll_s=60,
-        component=Health().component("relay"),
-    )
-
-
 async def announce(uow: Any, count: int = 1) -> None:
     async with uow() as tx:
         for index in range(count):
