@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from manman_devstack.eventually import eventually
 
 if TYPE_CHECKING:
@@ -119,6 +121,22 @@ async def test_a_host_killed_in_the_middle_of_a_start_ends_up_with_one_running_g
     assert len(world.containers(type="game")) == 1
     await world.stop(force=True)
     await world.reported("stopped")
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_stop_that_a_killed_host_could_not_pass_on_is_carried_out_by_its_next_life(
+    world: World, host: HostProcess, *, force: bool
+) -> None:
+    await world.start()
+    await world.reported("running")
+    (wrapper,) = world.containers(type="wrapper")
+    wrapper.pause()
+    await world.stop(force=force, stop_command="quit")
+    await world.reported("stopping")
+    await host.kill()
+    wrapper.unpause()
+    await host.start()
+    assert (await world.reported("stopped")).exit_code == (137 if force else 0)
 
 
 async def test_a_helper_that_a_killed_host_left_is_removed(world: World, host: HostProcess) -> None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 MAX_WAITING = 1000
 MAX_BATCH = 500
+PAUSE_S = 0.2
+"""A game that talks all the time has its lines sent this often, together; a line after silence goes at once."""
 FIRST_BATCH_TIMEOUT_S, NEXT_BATCH_TIMEOUT_S = 2.0, 0.3
 """A stream never says that it has no more; its last chunk comes at once, and in one go."""
 HOST = "host"
@@ -65,13 +67,13 @@ class LogShipper:
             await self._changed.wait_for(lambda: not self._waiting and not self._in_flight)
 
     async def publish(self) -> None:
-        """Send what waits, for ever, as many lines at a time as there are."""
+        """Send what waits, for ever, as many lines at a time as there are; between batches that are not full, pause."""
         backoff = Backoff(longest_s=5.0)
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: bool(self._waiting))
                 batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
-                self._in_flight = len(batch)
+                self._in_flight = size = len(batch)
                 self._changed.notify_all()
             in_order = True
             while batch:
@@ -85,6 +87,8 @@ class LogShipper:
             async with self._changed:
                 self._in_flight = 0
                 self._changed.notify_all()
+            if size < MAX_BATCH:
+                await asyncio.sleep(PAUSE_S)
 
     async def follow(self, wrapper: WrapperClient, container_id: str, *, fresh: bool) -> None:
         """Take lines from the wrapper until the game's last one; survives the wrapper's restarts.

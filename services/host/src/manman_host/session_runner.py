@@ -74,6 +74,7 @@ class SessionRunner:
         self._stop_wanted = asyncio.Event()
         self._wishes: asyncio.Queue[StopWish] = asyncio.Queue(MAX_WISHES)
         self._wish: StopWish | None = None
+        self._unkept: list[StopWish] = []
         self._end_is_told = False
         self._hangs = folder.hang()
         self._container_id = ""
@@ -113,6 +114,7 @@ class SessionRunner:
         """Take over what was asked of a runner that failed."""
         if failed._wish is not None:
             self.stop(failed._wish)
+        self._unkept += failed._unkept
 
     def inventory_item(self) -> SessionInventoryItem | None:
         """Return the session as the control plane knows it from us; None for a new one before its first such report.
@@ -134,10 +136,18 @@ class SessionRunner:
     def stop(self, wish: StopWish) -> None:
         """Ask for the end; a later kill overtakes an earlier stop."""
         self._stop_wanted.set()
+        self._unkept.append(wish)
         if self._wish is None or wish.kill:
             self._wish = wish
         if not self._wishes.full():
             self._wishes.put_nowait(wish)
+
+    def keep_wishes(self, *, kills: bool) -> None:
+        """Tell whoever asked for the end that it will come without us, too; `kills`: that this holds for kills."""
+        for wish in self._unkept:
+            if kills or not wish.kill:
+                wish.kept.set()
+        self._unkept = [wish for wish in self._unkept if not wish.kept.is_set()]
 
     def report_again(self) -> None:
         """Repeat the last report: somebody asked who does not know it."""
@@ -241,10 +251,12 @@ class SessionRunner:
                 )
             )
             self._runs.set()
-        elif status.status == "stopping" and self.last_report.status != "stopping":
-            self._announce(self._report("stopping"))
+        elif status.status == "stopping":
+            if self.last_report.status != "stopping":
+                self._announce(self._report("stopping"))
             if not self._stop_wanted.is_set():
                 self.stop(StopWish())  # whoever asked for it may have died with an earlier life of this host
+            self.keep_wishes(kills=False)
 
     async def _watch_game(self) -> None:
         await self._runs.wait()
@@ -284,6 +296,7 @@ class SessionRunner:
             except Conflict as error:
                 log.error("stop_failed", reason=str(error))  # noqa: TRY400 - the text says it all
                 self._announce(self._report("running", reason="stop_failed", message=str(error)))
+                self.keep_wishes(kills=True)
                 return
             except (ManManError, RemoteFailure) as error:
                 log.warning("stop_waits", reason=str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class StopWish:
-    """What was asked for: a stop with its own command and grace (empty and 0: the session's), or a kill."""
+    """What was asked for: a stop with its own command and grace (empty and 0: the session's), or a kill.
+
+    `kept` is set when nothing is lost if this host dies: the wrapper has written it down, or there is no more to do.
+    """
 
     kill: bool = False
     command: str = ""
     grace_s: float = 0.0
+    kept: asyncio.Event = dataclasses.field(default_factory=asyncio.Event, compare=False)
 
     @classmethod
     def from_command(cls, command: StopSession) -> StopWish:

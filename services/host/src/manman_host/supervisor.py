@@ -2,8 +2,8 @@
 
 One runner per session; runners of one deployment follow each other, all others run side by side. A start is
 acknowledged when a restarted host would find it again (its labels exist) or when it is over and the broker has the
-report; every other command when it is handed over. A command for a session that this host knows, or that has ended, is
-answered with what is known.
+report; a stop when the wrapper has written it down or the session is over; input when it is handed over. A command
+for a session that this host knows, or that has ended, is answered with what is known.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ RETRY_S = 5.0
 TURN_POLL_S = 0.5
 MAX_TURN_WAIT_S = 120.0
 """How long a start without a deadline waits for the session before it."""
-FORCED_STOP = StopWish(kill=True)
 
 log = structlog.get_logger(__name__)
 
@@ -159,6 +158,7 @@ class Supervisor:
             if runner.is_over:
                 runner.report_again()
             runner.stop(wish)
+            await wish.kept.wait()
             return
         report = self._ended.get(session_id) or SessionReported(
             session_id=session_id, status="stopped", reason="not_found", message="this host has no such session"
@@ -221,6 +221,7 @@ class Supervisor:
             self._remember(runner.last_report)
         runner.accepted.set()
         runner.finished.set()
+        runner.keep_wishes(kills=True)
         del self._runners[runner.session_id]
         if not any(other.command.sgc_id == sgc_id for other in self._runners.values()):
             del self._deployments[sgc_id]
@@ -262,7 +263,7 @@ class Supervisor:
         for other in self._runners.values():
             if other is not runner and other.command.sgc_id == runner.command.sgc_id:
                 log.info("stopped_by_force", session_id=other.session_id, by=runner.session_id)
-                other.stop(FORCED_STOP)
+                other.stop(StopWish(kill=True))
 
     def _remember(self, report: SessionReported) -> None:
         self._ended[report.session_id] = msgspec.structs.replace(report, last_lines=[])  # known by now, and big
