@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status demo check format test test-fast bench-api bench-processor chaos protos clean
+.PHONY: help setup up down status demo check format test test-fast bench-api bench-host bench-processor chaos soak protos clean
 
 UV_VERSION := 0.13.9
 UV := .venv/bin/uv
@@ -62,6 +62,12 @@ test: setup ## Every test, on the real Postgres, RabbitMQ, object store and Dock
 
 bench-api: setup ## Measure what calls of the API cost, into docs/performance.md (2 minutes)
 	@$(RUN) manman_devstack bench-api
+
+bench-host: setup ## Measure what sessions cost, into docs/performance.md (4 minutes; SESSIONS=100 at once)
+	@$(RUN) manman_devstack bench-host --sessions $(or $(SESSIONS),100)
+
+soak: setup ## Start and stop games while everything is killed at random (MINUTES=30, SEED=any)
+	@$(RUN) manman_devstack soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
 test-fast: setup ## Only what needs no service: the domain and the messages
 	@.venv/bin/pytest -q libs/common/tests/domain libs/common/tests/messages

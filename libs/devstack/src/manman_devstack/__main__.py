@@ -1,4 +1,4 @@
-"""`python -m manman_devstack up|down|status|clean|prepare|demo|bench-api|bench-processor|chaos`."""
+"""`python -m manman_devstack up|down|status|clean|prepare|demo|bench-api|bench-host|bench-processor|chaos|soak`."""
 
 import argparse
 import sys
@@ -17,6 +17,11 @@ def main() -> int:
     commands.add_parser("prepare", help="install and build what the tests need, so that no test waits for it")
     commands.add_parser("demo", help="play a real game server through the running platform")
     commands.add_parser("bench-api", help="measure what calls of the API cost")
+    hosts = commands.add_parser("bench-host", help="measure what sessions cost, one at a time and many at once")
+    hosts.add_argument("--sessions", type=int, default=100, metavar="N", help="so many at once (100)")
+    soaks = commands.add_parser("soak", help="start and stop games while everything is killed at random")
+    soaks.add_argument("--minutes", type=float, default=30.0, help="for so long (30)")
+    soaks.add_argument("--seed", type=int, help="draw the same deeds as a soak with that seed did")
     commands.add_parser("bench-processor", help="measure how fast the processor is")
     faults = commands.add_parser("chaos", help="do every fault to a processor, its broker and its database")
     faults.add_argument("only", nargs="*", metavar="FAULT", help="only these; then docs/reliability.md is not written")
@@ -39,6 +44,14 @@ def main() -> int:
         from manman_devstack.bench import processor  # noqa: PLC0415 - the same
 
         return processor.run()
+    if command == "bench-host":
+        from manman_devstack.bench import host  # noqa: PLC0415 - the same
+
+        return host.run(arguments.sessions)
+    if command == "soak":
+        from manman_devstack.soak import run as soak  # noqa: PLC0415 - the same
+
+        return soak.run(arguments.minutes * 60, arguments.seed)
     try:
         return {
             "up": command_line.up,

@@ -1,6 +1,6 @@
 """Figures of a benchmark: what one round of one case measured, and what several rounds say together.
 
-Pure, but for `Meter`, which reads the processor time of a process. Rounds of different cases take turns, so that other
+Pure, but for `Meter` and `Crowd`, which read what processes use. Rounds of different cases take turns, so that other
 load on the machine meets all of them; a figure is the median of the rounds, and a ratio is the median of the ratios
 within each round.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ def ratio(over: Callable[[int], float], under: Callable[[int], float], rounds: i
     return statistics.median(over(number) / under(number) for number in range(rounds))
 
 
+def spread(values_s: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median, the 90th percentile and the longest of some times."""
+    return statistics.median(values_s), statistics.quantiles(values_s, n=10, method="inclusive")[-1], max(values_s)
+
+
 class Meter:
     """The processor time that a process, its children and those of them that ended have used so far."""
 
@@ -78,3 +83,29 @@ class Meter:
                 times = child.cpu_times()
                 total += times.user + times.system
         return total
+
+
+class Crowd:
+    """Some processes that are alike, without their children: looking for those of a hundred takes seconds."""
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        """Watch these processes, which must not end meanwhile."""
+        self._processes = [psutil.Process(pid) for pid in pids]
+
+    def seconds(self) -> float:
+        """Return the user and system time of all of them."""
+        times = [process.cpu_times() for process in self._processes]
+        return sum(one.user + one.system for one in times)
+
+    def memory(self) -> list[Memory]:
+        """Return what each of them holds."""
+        found = [process.memory_full_info() for process in self._processes]
+        return [Memory(one.rss, one.pss) for one in found]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a process holds: all of its pages, and its fair share of those that it has in common with others (PSS)."""
+
+    rss_bytes: int
+    pss_bytes: int
