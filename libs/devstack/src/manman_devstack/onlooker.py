@@ -21,6 +21,8 @@ IN_FLIGHT = 500
 
 ANSWER_WITHIN_S = 15.0
 
+_STREAM_PREFETCH = 500
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -108,6 +110,25 @@ class Onlooker:
                     Seen(message.routing_key or "", message.body, message.message_id, dict(message.headers or {}))
                 )
         return taken
+
+    async def read_stream(self, stream: str, *, timeout_s: float = 30.0) -> list[bytes]:
+        """Return the bodies of all messages that a stream holds now, oldest first; TimeoutError when they do not come.
+
+        A stream never says that it has no more. It tells how many there are, a moment late: the newest may be missing.
+        """
+        bodies: list[bytes] = []
+        async with self._channel() as channel:
+            await channel.set_qos(prefetch_count=_STREAM_PREFETCH)
+            source = await channel.declare_queue(stream, passive=True)
+            count = source.declaration_result.message_count or 0
+            arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+            await source.consume(arrived.put, arguments={"x-stream-offset": "first"})
+            async with asyncio.timeout(timeout_s):
+                while len(bodies) < count:
+                    message = await arrived.get()
+                    bodies.append(message.body)
+                    await message.ack()
+        return bodies
 
     @contextlib.asynccontextmanager
     async def _channel(self) -> AsyncIterator[AbstractChannel]:

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -98,6 +99,11 @@ class Platform:
     def server_name(self) -> str:
         """The name under which its host registers."""
         return self._place.server_name
+
+    @property
+    def host_data(self) -> Path:
+        """The folder of its host."""
+        return self._place.data
 
     @property
     def labels(self) -> list[str]:
