@@ -36,18 +36,8 @@ def main() -> int:
         from manman_devstack import demo  # noqa: PLC0415 - the other commands start faster without it
 
         return demo.run()
-    if command == "bench-api":
-        from manman_devstack.bench import api  # noqa: PLC0415 - the same
-
-        return api.run()
-    if command == "bench-processor":
-        from manman_devstack.bench import processor  # noqa: PLC0415 - the same
-
-        return processor.run()
-    if command == "bench-host":
-        from manman_devstack.bench import host  # noqa: PLC0415 - the same
-
-        return host.run(arguments.sessions)
+    if command.startswith("bench-"):
+        return _measure(command, arguments)
     if command == "soak":
         from manman_devstack.soak import run as soak  # noqa: PLC0415 - the same
 
@@ -63,6 +53,18 @@ def main() -> int:
     except command_line.PROBLEMS as problem:
         print("\n".join([f"error: {problem}", *getattr(problem, "__notes__", [])]), file=sys.stderr)
         return 1
+
+
+def _measure(command: str, arguments: argparse.Namespace) -> int:
+    from manman_devstack.bench import api, host, processor  # noqa: PLC0415 - the other commands start faster without it
+
+    match command:
+        case "bench-api":
+            return api.run()
+        case "bench-host":
+            return host.run(arguments.sessions)
+        case _:
+            return processor.run()
 
 
 if __name__ == "__main__":
