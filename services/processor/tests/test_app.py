@@ -265,7 +265,10 @@ def test_wrong_settings_are_named_and_nothing_starts(variables: dict[str, str], 
 
 
 def _sweepers(database: Any) -> list[dict[str, object]]:
-    query = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = %s"
+    query = (
+        "SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database AND d.datname = current_database()"
+        " WHERE locktype = 'advisory' AND granted AND objid = %s"
+    )
     rows: list[dict[str, object]] = database.rows(query, app.SWEEPS_LOCK & 0xFFFFFFFF)
     return rows
 
