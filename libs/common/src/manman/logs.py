@@ -6,7 +6,6 @@ request_id …) while the line was written.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 from contextvars import ContextVar
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from structlog.types import Processor
 
@@ -76,14 +75,22 @@ def configure(level: str, format: str, service: str) -> None:  # noqa: A002 - th
     logging.captureWarnings(capture=True)
 
 
-@contextlib.contextmanager
-def bind(**ids: object) -> Iterator[None]:
+class bind:  # noqa: N801 - used as a function is
     """Add `ids` to every line that this task (and tasks it starts) writes inside the block."""
-    token = _bound.set({**_bound.get(), **ids})
-    try:
-        yield
-    finally:
-        _bound.reset(token)
+
+    __slots__ = ("_ids", "_token")
+
+    def __init__(self, **ids: object) -> None:
+        """Take the ids."""
+        self._ids = ids
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._token = _bound.set({**_bound.get(), **self._ids})
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        _bound.reset(self._token)
 
 
 def bound() -> Mapping[str, object]:

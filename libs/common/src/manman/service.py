@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, SettingsError
 from manman.settings import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from types import FrameType
 
 EXIT_BAD_SETTINGS = 2
@@ -55,13 +55,21 @@ def settings_or_problems(settings: type[SettingsT]) -> SettingsT | list[str]:
         return [str(error)]
 
 
-def run(main: Coroutine[object, object, object], *, shutdown_timeout_s: float = SHUTDOWN_TIMEOUT_S) -> NoReturn:
+def run(
+    main: Coroutine[object, object, object],
+    *,
+    shutdown_timeout_s: float = SHUTDOWN_TIMEOUT_S,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> NoReturn:
     """Run `main` until it returns, fails or a signal comes; then exit with 0, 1 or 0.
+
+    `loop_factory` makes another event loop than asyncio's own.
 
     Leaving takes at most `shutdown_timeout_s` after the signal; then the process ends the hard way, with 1, and the
     log names the tasks that hung.
     """
-    code = asyncio.run(_supervise(main, shutdown_timeout_s))
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        code = runner.run(_supervise(main, shutdown_timeout_s))
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # a second one, while Python winds up, must not spoil the exit code
     sys.exit(code)

@@ -2,6 +2,8 @@
 
 import sys
 
+import uvloop
+
 from manman import logs, service
 from manman_api import app, create_token
 from manman_api.settings import Settings
@@ -11,4 +13,4 @@ if __name__ == "__main__":
         sys.exit(create_token.main(sys.argv[2:]))
     settings = service.read_settings(Settings)
     logs.configure(settings.log_level, settings.log_format, "api")
-    service.run(app.main(settings))
+    service.run(app.main(settings), loop_factory=uvloop.new_event_loop)

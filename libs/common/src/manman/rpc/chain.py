@@ -28,7 +28,7 @@ from manman.rpc import access, audit, idempotency
 from manman.rpc.errors import CallFailed, code_name, to_failure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 
     from google.protobuf.descriptor import MethodDescriptor
     from google.protobuf.message import Message
@@ -109,7 +109,7 @@ class Chain:
     ) -> AnswerT:
         """Answer one call; raises CallFailed. `timeout_s` is the caller's own deadline if it gave one."""
         started = time.monotonic()
-        with self._around(method, metadata):
+        with _Call(method, metadata):
             caller = await self._identify(metadata)
             if self._journal is None or not audit.is_recorded(method):
                 answer = await self._answer(caller, method, request, metadata, handler=handler, timeout_s=timeout_s)
@@ -131,7 +131,7 @@ class Chain:
 
         Must be consumed, and closed (`contextlib.aclosing`), by one task.
         """
-        with self._around(method, metadata), OPEN_STREAMS.labels(method.full_name).track_inprogress():
+        with _Call(method, metadata), OPEN_STREAMS.labels(method.full_name).track_inprogress():
             self._admit(await self._identify(metadata), method, request, metadata)
             items = handler(request)
             async with contextlib.AsyncExitStack() as stack:
@@ -189,25 +189,34 @@ class Chain:
         if problems:
             raise Invalid(problems)
 
-    @contextlib.contextmanager
-    def _around(self, method: MethodDescriptor, metadata: Mapping[str, str]) -> Iterator[None]:
-        """Name the call, and turn whatever goes wrong in the block into CallFailed."""
-        request_id = request_id_of(metadata)
-        _request_id.set(request_id)
+
+class _Call:
+    """Names the call that is answered in the block, counts it, and turns whatever goes wrong into CallFailed."""
+
+    __slots__ = ("_bound", "_method", "_request_id")
+
+    def __init__(self, method: MethodDescriptor, metadata: Mapping[str, str]) -> None:
+        self._method = method
+        self._request_id = request_id_of(metadata)
+        self._bound = logs.bind(request_id=self._request_id, rpc=method.name)
+
+    def __enter__(self) -> None:
+        _request_id.set(self._request_id)
+        self._bound.__enter__()
+
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
         code = "OK"
-        with logs.bind(request_id=request_id, rpc=method.name):
-            try:
-                yield
-            except (asyncio.CancelledError, GeneratorExit):
+        try:
+            if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 code = "CANCELLED"
-                raise
-            except Exception as error:
-                failure = to_failure(error, request_id)
+            elif isinstance(error, Exception):
+                failure = to_failure(error, self._request_id)
                 code = code_name(failure.status)
                 _log_failure(error, failure)
                 raise failure from error
-            finally:
-                _calls_of(method, code).inc()
+        finally:
+            self._bound.__exit__()
+            _calls_of(self._method, code).inc()
 
 
 # Finding a child of a metric by its labels costs as much as counting: there are as many as methods and codes.

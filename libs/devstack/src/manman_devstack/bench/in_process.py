@@ -16,6 +16,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import uvloop
+
 from manman import service
 from manman.db.engine import connected
 from manman.db.unit_of_work import UnitOfWork
@@ -71,4 +73,5 @@ async def _cpu_s(uow: Uow, write: Callable[[sessions_pb2.ListSessionsResponse], 
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the api's
+        runner.run(main())

@@ -50,34 +50,41 @@ def seconds(moment: datetime | None) -> int:
 def server(host: Host) -> servers_pb2.Server:
     """Present a host with what it offered last."""
     row = host.row
-    return servers_pb2.Server(
-        server_id=row.server_id,
-        name=row.name,
-        status=row.status,
-        last_seen=seconds(row.last_seen),
-        environment=row.environment or "",
-        is_default=row.is_default,
-        capabilities=capabilities(host.capability) if host.capability else None,
-        features=row.features,
-        public_address=row.address,
-        draining=row.draining,
-        host_draining=row.host_draining,
-        announced_address=row.announced_address or "",
-        port_ranges=[servers_pb2.PortRange(**span) for span in row.port_ranges],
-    )
+    message = servers_pb2.Server()
+    message.server_id = row.server_id
+    message.name = row.name
+    message.status = row.status
+    message.last_seen = seconds(row.last_seen)
+    message.environment = row.environment or ""
+    message.is_default = row.is_default
+    message.features.extend(row.features)
+    message.public_address = row.address
+    message.draining = row.draining
+    message.host_draining = row.host_draining
+    message.announced_address = row.announced_address or ""
+    for span in row.port_ranges:
+        message.port_ranges.add(**span)
+    if host.capability:
+        _fill(message.capabilities, host.capability)
+    return message
 
 
 def capabilities(row: ServerCapability) -> servers_pb2.ServerCapabilities:
     """Present what a host offered."""
-    return servers_pb2.ServerCapabilities(
-        total_memory_mb=row.total_memory_mb,
-        available_memory_mb=row.available_memory_mb,
-        cpu_cores=row.cpu_cores,
-        available_cpu_millicores=row.available_cpu_millicores,
-        available_ports=[servers_pb2.PortRange(**span) for span in row.available_ports],
-        docker_version=row.docker_version or "",
-        recorded_at=seconds(row.recorded_at),
-    )
+    message = servers_pb2.ServerCapabilities()
+    _fill(message, row)
+    return message
+
+
+def _fill(message: servers_pb2.ServerCapabilities, row: ServerCapability) -> None:
+    message.total_memory_mb = row.total_memory_mb
+    message.available_memory_mb = row.available_memory_mb
+    message.cpu_cores = row.cpu_cores
+    message.available_cpu_millicores = row.available_cpu_millicores
+    for span in row.available_ports:
+        message.available_ports.add(**span)
+    message.docker_version = row.docker_version or ""
+    message.recorded_at = seconds(row.recorded_at)
 
 
 def game(row: Game) -> games_pb2.Game:
