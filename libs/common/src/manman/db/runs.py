@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Run(NamedTuple):
     """A session and where it runs. NULL is the empty value of its type, times are Unix seconds, 0 is never.
 
-    The `port_bindings` of an ended session are None: nobody reaches them any more.
+    An ended session has no `host_address`, and its `port_bindings` are None: nobody reaches it any more.
     """
 
     session_id: int
@@ -108,7 +108,7 @@ _RUNS = (
         Session.progress_percent,
         _number(Session.restart_of_session_id),
         Session.restart_attempt,
-        _HOST_ADDRESS,
+        case((_IS_LIVE, _HOST_ADDRESS), else_=_EMPTY),
         case((_IS_LIVE, ServerGameConfig.port_bindings)),
     )
     .select_from(Session)
@@ -188,4 +188,4 @@ class RunReads:
         }
         given = {name: value for name, value in filters.items() if value}
         found = await self._reader.all(_listed(frozenset(given)), **given, limit=limit, offset=offset)
-        return [Run._make(run) for run in found]
+        return list(map(Run._make, found))
