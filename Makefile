@@ -72,7 +72,7 @@ soak: setup ## Start and stop games while everything is killed at random (MINUTE
 test-fast: setup ## Only what needs no service: the domain and the messages
 	@.venv/bin/pytest -q libs/common/tests/domain libs/common/tests/messages
 
-bench-processor: setup ## How fast the processor is; writes its section of docs/performance.md (six minutes)
+bench-processor: setup ## How fast the processor is; writes its section of docs/performance.md (3 minutes)
 	@$(RUN) manman_devstack bench-processor
 
 chaos: setup ## Do every fault to the processor, its broker and its database, and write docs/reliability.md
