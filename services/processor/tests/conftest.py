@@ -116,7 +116,8 @@ class World:
     async def forget_outbox(self) -> None:
         async with self.uow() as tx:
             rows = await tx.outbox.unpublished(limit=1000)
-            await tx.outbox.mark_published([row.id for row in rows], now=NOW)
+        await self.uow.waiting.next_after([row.id for row in rows], now=NOW, limit=1)
+        async with self.uow() as tx:
             await tx.outbox.delete_settled(before=NOW + seconds(1))
             await tx.commit()
 

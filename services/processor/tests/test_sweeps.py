@@ -189,8 +189,7 @@ async def test_published_messages_are_removed_after_a_while_and_waiting_ones_nev
     assert await settled_messages.sweep(uow, after(10_000), span(60), 10**6) == 0
     async with uow() as tx:
         rows = await tx.outbox.unpublished(limit=10)
-        await tx.outbox.mark_published([row.id for row in rows], now=NOW)
-        await tx.commit()
+    await uow.waiting.next_after([row.id for row in rows], now=NOW, limit=1)
     assert await settled_messages.sweep(uow, after(60), span(60), 10**6) == 0
     assert await settled_messages.sweep(uow, after(61), span(60), 10**6) == 1
     assert database.keys() == []
@@ -202,10 +201,10 @@ async def test_one_run_removes_all_old_messages_however_many(uow: Any, database:
             tx.outbox.add_external(
                 routing_key="manman.host.online", body=HostEvent(server_id=1, status="online"), message_id=uuid4()
             )
-        await tx.flush()
-        rows = await tx.outbox.unpublished(limit=20_000)
-        await tx.outbox.mark_published([row.id for row in rows], now=NOW)
         await tx.commit()
+    async with uow() as tx:
+        rows = await tx.outbox.unpublished(limit=20_000)
+    await uow.waiting.next_after([row.id for row in rows], now=NOW, limit=1)
     assert await settled_messages.sweep(uow, after(61), span(60), 10**6) == 12_000
     assert database.keys() == []
 

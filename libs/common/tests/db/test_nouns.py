@@ -143,10 +143,13 @@ async def test_the_outbox_gives_the_oldest_first_and_forgets_what_is_settled(uow
             await tx.commit()
     async with uow() as tx:
         rows = await tx.outbox.unpublished(limit=2)
-        assert [row.id for row in rows] == sorted(row.id for row in rows)
-        await tx.outbox.mark_published([rows[0].id], now=world.now)
+    assert [row.id for row in rows] == sorted(row.id for row in rows)
+    await uow.waiting.next_after([rows[0].id], now=world.now, limit=1)
+    async with uow() as tx:
         await tx.outbox.mark_failed({rows[1].id: "nobody there"}, now=world.now)
-        assert await tx.outbox.depth() == 1
+        await tx.commit()
+    assert await uow.waiting.depth() == 1
+    async with uow() as tx:
         assert await tx.outbox.delete_settled(before=world.now) == 0
         assert await tx.outbox.delete_settled(before=world.now + timedelta(seconds=1)) == 2
         await tx.commit()

@@ -199,21 +199,10 @@ class OutboxRows(Additions):
         result = await (await self._db.connection()).exec_driver_sql(_UNPUBLISHED, {"limit": limit})
         return [*starmap(Unpublished, result)]
 
-    async def depth(self) -> int:
-        """Return how many rows wait."""
-        return int(await self._db.scalar(text(_DEPTH)) or 0)
-
     async def waiting_since(self) -> datetime | None:
         """Return when the oldest row that waits was added."""
         oldest = select(Outbox.created_at).where(text(UNPUBLISHED)).order_by(Outbox.id).limit(1)
         return await self._db.scalar(oldest)
-
-    async def mark_published(self, ids: Sequence[int], *, now: datetime | None) -> None:
-        """Record that the broker confirmed these."""
-        await self._db.execute(
-            update(Outbox).where(Outbox.id.in_(ids)).values(published_at=now),
-            execution_options={"synchronize_session": False},
-        )
 
     async def mark_failed(self, errors: Mapping[int, str], *, now: datetime) -> None:
         """Record that these can never be delivered, and why."""
