@@ -7,7 +7,7 @@ import pytest
 from aio_pika.exceptions import ChannelPreconditionFailed
 from pydantic import SecretStr
 
-from manman.bus.connection import broker_errors, connect
+from manman.bus.connection import Connection, broker_errors, close_quietly, connect
 from manman.errors import Conflict, Unavailable
 from manman.health import Health
 from manman.settings import BusSettings
@@ -21,7 +21,7 @@ from manman_devstack.eventually import eventually
         ("inequivalent arg 'x-queue-type' for queue 'logs.session.1'", Conflict),
     ],
 )
-def test_a_stream_that_is_just_being_made_is_asked_for_again(said: str, error: type[Exception]) -> None:
+async def test_a_stream_that_is_just_being_made_is_asked_for_again(said: str, error: type[Exception]) -> None:
     with pytest.raises(error, match="consuming"), broker_errors("consuming logs.session.1"):
         raise ChannelPreconditionFailed(f"PRECONDITION_FAILED - {said}")
 
@@ -52,3 +52,49 @@ async def test_an_attempt_that_was_given_up_leaves_no_connection_to_close() -> N
         async with connect(settings, "silent", wait=False):
             await asked.wait()
     await collect()
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_who_is_cancelled_while_a_channel_closes_keeps_the_connection(connection: Connection, steps: int) -> None:
+    channel = await connection.open_channel()
+    closing = asyncio.create_task(close_quietly(channel))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    if not closing.cancel():
+        return  # it was closed after fewer steps
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    async with connection.channel() as other:
+        await other.declare_queue(exclusive=True)
+    assert connection.is_up
+
+
+async def test_a_cancellation_that_the_client_answers_with_an_error_is_still_one() -> None:
+    async def work() -> None:
+        with broker_errors("waiting"):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError as error:
+                raise ChannelPreconditionFailed("PRECONDITION_FAILED") from error
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_call_that_the_client_cancels_is_unavailable_even_to_who_was_cancelled_before() -> None:
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            with pytest.raises(Unavailable, match="went away"), broker_errors("saying good-bye"):
+                raise asyncio.CancelledError from None
+            raise
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -67,15 +67,26 @@ def broker_errors(doing: str) -> Iterator[None]:
     """Turn what the AMQP client raises into the error family. `doing` completes "the broker … while …".
 
     404 becomes NotFound, 406 becomes Conflict, everything else Unavailable. A pending call whose connection dies is
-    cancelled by the client although nobody cancelled the task: that is Unavailable as well.
+    cancelled by the client although nobody cancelled the task: that is Unavailable as well. The other way round the
+    client may answer a cancellation with an error of its own; who was cancelled within the block stays cancelled.
     """
+    task = asyncio.current_task()
+    cancelled_before = task.cancelling() if task is not None else 0
     try:
-        yield
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
+        with _family(doing):
+            yield
+    except (asyncio.CancelledError, ManManError) as error:
+        if task is not None and task.cancelling() > cancelled_before:
+            raise asyncio.CancelledError from error
+        if isinstance(error, ManManError):
             raise
         raise Unavailable(f"the broker went away while {doing}") from None
+
+
+@contextlib.contextmanager
+def _family(doing: str) -> Iterator[None]:
+    try:
+        yield
     except ChannelNotFoundEntity as error:
         if any(words in str(error) for words in TRANSIENT_NOT_FOUND):
             raise Unavailable(f"the broker is still starting while {doing}: {error}") from error
@@ -235,7 +246,20 @@ async def declare_exchanges(channel: AbstractChannel, names: tuple[str, ...]) ->
 
 
 async def close_quietly(part: AbstractChannel | AbstractConnection) -> None:
-    """Close a channel or connection that may be dead already, or never opened; a frozen broker delays it briefly."""
+    """Close a channel or connection that may be dead already, or never opened; a frozen broker delays it briefly.
+
+    Who is cancelled meanwhile is so afterwards: a client whose close is broken off asks for it a second time, and a
+    broker that is asked twice to close a channel closes the whole connection.
+    """
+    closing = asyncio.ensure_future(_close(part))
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        await asyncio.wait({closing})
+        raise
+
+
+async def _close(part: AbstractChannel | AbstractConnection) -> None:
     with contextlib.suppress(ManManError), broker_errors("closing"):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await part.close()
