@@ -5,7 +5,8 @@
     /metrics           Prometheus text
 
 A *component* is a part that reports its own state when it changes (the broker connection). A *check* is asked each
-time (a database ping) and must answer within two seconds. The server speaks just enough HTTP/1.1 for probes, so
+time (a database ping) and must answer within two seconds. A process is not ready before it has named all of them and
+said so (`complete`): the parts that come up first do not speak for the others. The server speaks just enough HTTP/1.1 for probes, so
 that processes without a web framework have them too.
 """
 
@@ -66,6 +67,7 @@ class Health:
     def __init__(self) -> None:
         self._components: dict[str, Component] = {}
         self._checks: dict[str, Callable[[], Awaitable[object]]] = {}
+        self._is_complete = False
 
     def component(self, name: str) -> Component:
         """Return the component of that name, made on first use."""
@@ -75,9 +77,14 @@ class Health:
         """Add a check that raises while its part does not work. What it returns does not matter."""
         self._checks[name] = check
 
+    def complete(self) -> None:
+        """Say that every component and check is known now."""
+        self._is_complete = True
+
     async def problems(self) -> dict[str, str]:
         """Return what keeps the process from being ready, by name; empty means ready."""
-        found = {part.name: part.reason for part in self._components.values() if part.reason is not None}
+        found = {} if self._is_complete else {"start": "not all parts have been started yet"}
+        found |= {part.name: part.reason for part in self._components.values() if part.reason is not None}
         async with asyncio.TaskGroup() as group:
             asked = {name: group.create_task(_ask(check)) for name, check in self._checks.items()}
         found.update({name: reason for name, task in asked.items() if (reason := task.result()) is not None})

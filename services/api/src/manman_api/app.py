@@ -110,6 +110,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
         with_restarts = restarting(settings, uow)
         await stack.enter_async_context(running(with_restarts, "restarts"))
         service.settle()
+        health.complete()
         yield Addresses(grpc.port, rest, probes)
 
 

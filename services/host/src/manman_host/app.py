@@ -82,6 +82,7 @@ async def run_as(identity: Identity, settings: Settings, health: Health, channel
     engine = DockerEngine(settings.docker_host, labels, registry_auth_file=settings.registry_auth_file)
     health.add("engine", engine.version)
     broker, commands = health.component("broker"), health.component("commands")
+    health.complete()
     async with (
         connect(settings, f"host-{identity.server_id}", component=broker) as connection,
         Publisher(connection) as publisher,

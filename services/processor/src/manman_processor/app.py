@@ -109,6 +109,7 @@ async def main(settings: Settings) -> None:
         if "sweeps" in settings.components:
             component = health.component("sweeps")
             group.create_task(_sweep(settings, uow, connection, hearing, component), name="sweeps")
+        health.complete()
 
 
 async def _consume(

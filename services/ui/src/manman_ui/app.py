@@ -97,6 +97,7 @@ async def serving(settings: Settings) -> AsyncIterator[Running]:
                 work = [group.create_task(server.main_loop()), group.create_task(live.run())]
                 port = listener.getsockname()[1]
                 log.info("pages_served", host=settings.host, port=port)
+                health.complete()
                 yield Running(f"http://127.0.0.1:{port}", live, streams)
                 for task in work:
                     task.cancel()
