@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import structlog
 
+from manman import clock
 from manman.errors import Conflict
 from manman_wrapper.docker_http import DockerHttp, EngineAwayError, EngineError
 
@@ -18,7 +20,11 @@ if TYPE_CHECKING:
 
 CONFLICT, NOT_FOUND = 409, 404
 CREATED = "created"
+KILLED = 137
+"""The exit code of what SIGKILL ended, sent by whomever."""
 ENGINE_RETRY_S = 0.5
+OOM_NEWS_S = 2.0
+"""So long after an exit the engine may still hear that it was the kernel's doing, for want of memory."""
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +68,34 @@ async def inspect_patiently(docker: DockerHttp, container_id: str) -> Any:  # no
         except EngineAwayError as error:
             log.warning("engine_away", error=str(error))
             await asyncio.sleep(ENGINE_RETRY_S)
+
+
+async def inspect_ended(docker: DockerHttp, container_id: str, *, told_to: bool) -> Any:  # noqa: ANN401 - as above
+    """Return the state of a container that has ended, and the cause if it was not told to.
+
+    The engine hears of an exit and of a kill for want of memory in two ways. When the exit comes first, its state is
+    written without the other, which is an event then and nothing else.
+    """
+    found = await inspect_patiently(docker, container_id)
+    state = found["State"]
+    if not told_to and state["ExitCode"] == KILLED and found["HostConfig"]["Memory"] and not state["OOMKilled"]:
+        state["OOMKilled"] = await _hears_of_oom(docker, container_id)
+    return state
+
+
+async def _hears_of_oom(docker: DockerHttp, container_id: str) -> bool:
+    now_s = clock.now().timestamp()
+    query = {
+        "since": f"{now_s - OOM_NEWS_S:.3f}",
+        "until": f"{now_s + OOM_NEWS_S:.3f}",
+        "filters": json.dumps({"container": [container_id], "event": ["oom"]}),
+    }
+    try:
+        async with asyncio.timeout(2 * OOM_NEWS_S), docker.open("GET", "/events", query=query) as response:
+            return bool(await response.body())
+    except (EngineAwayError, EngineError, TimeoutError) as error:
+        log.warning("cause_of_exit_unknown", error=str(error))
+        return False
 
 
 async def send_signal(docker: DockerHttp, container_id: str, name: str) -> None:

@@ -24,6 +24,7 @@ from manman_wrapper.container import (
     NOT_FOUND,
     create_container,
     inspect,
+    inspect_ended,
     inspect_patiently,
     millis,
     remove_container,
@@ -339,7 +340,7 @@ class DockerGame:
         if self._state.status in ENDED:
             self._ended.set()
             return
-        found = (await inspect_patiently(self._docker, container_id))["State"]
+        found = await inspect_ended(self._docker, container_id, told_to=bool(self._state.asked_to))
         ending = explain_exit(found["ExitCode"], oom_killed=found["OOMKilled"], asked_to=self._state.asked_to)
         self._set(
             status=ending.status,
