@@ -6,8 +6,8 @@
 
 A *component* is a part that reports its own state when it changes (the broker connection). A *check* is asked each
 time (a database ping) and must answer within two seconds. A process is not ready before it has named all of them and
-said so (`complete`): the parts that come up first do not speak for the others. The server speaks just enough HTTP/1.1 for probes, so
-that processes without a web framework have them too.
+said so (`complete`): the parts that come up first do not speak for the others. The server speaks just enough HTTP/1.1
+for probes, so that processes without a web framework have them too.
 """
 
 from __future__ import annotations

@@ -251,7 +251,7 @@ async def close_quietly(part: AbstractChannel | AbstractConnection) -> None:
     Who is cancelled meanwhile is so afterwards: a client whose close is broken off asks for it a second time, and a
     broker that is asked twice to close a channel closes the whole connection.
     """
-    closing = asyncio.ensure_future(_close(part))
+    closing = asyncio.ensure_future(_close(part))  # noqa: TID251 - it ends soon, and is waited for here
     try:
         await asyncio.shield(closing)
     except asyncio.CancelledError:
