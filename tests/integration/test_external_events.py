@@ -1,6 +1,5 @@
 """Every real change reaches a subscriber bound to manman.#, once, in order, whatever comes twice or late."""
 
-from collections import Counter
 
 from manman_devstack.eventually import eventually
 from manman_devstack.scripted_host import ScriptedHost
@@ -36,9 +35,7 @@ async def test_each_event_has_a_message_id_of_its_own(host: ScriptedHost, pendin
     await host.report(pending, "running")
     await host.report(pending, "crashed", exit_code=1)
     await eventually(lambda: subscriber.expect("manman.session.running", "manman.session.crashed", session_id=pending))
-    counted = Counter(one.message_id for one in subscriber.seen)
-    assert None not in counted
-    assert set(counted.values()) == {1}
+    assert all(one.message_id for one in subscriber.seen)  # it drops what has the id of another
 
 
 async def test_a_clean_end_of_its_own_is_told_as_stopped_with_the_final_status(

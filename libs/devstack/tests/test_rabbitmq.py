@@ -3,6 +3,7 @@
 import aio_pika
 import pytest
 
+from manman_devstack import rabbitmq
 from manman_devstack.onlooker import amqp
 from manman_devstack.rabbitmq import PrivateRabbitmq
 
@@ -18,6 +19,7 @@ async def test_confirmed_messages_survive_a_kill_and_a_restart(private_rabbitmq:
             body = aio_pika.Message(str(number).encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
             await channel.default_exchange.publish(body, queue.name)
 
+    rabbitmq.control(private_rabbitmq, "eval", "mnesia:sync_log().")  # what it declares is on the disk seconds later
     private_rabbitmq.kill()
     private_rabbitmq.start()
     assert await _count(private_rabbitmq.url) == 100

@@ -50,7 +50,9 @@ class Wrapper:
 
     @contextlib.asynccontextmanager
     async def stub(self) -> AsyncIterator[Stub]:
-        async with grpc.aio.insecure_channel(f"unix:{self.socket}") as channel:
+        # Channels of one process share connections: this one must not be given that of a wrapper just killed.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(f"unix:{self.socket}", options) as channel:
             yield wrapper_control_pb2_grpc.WrapperControlStub(channel)
 
 

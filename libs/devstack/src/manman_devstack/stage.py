@@ -54,7 +54,10 @@ class Database:
 
 @dataclass
 class Subscriber:
-    """A queue bound to the external exchange, and everything that came out of it."""
+    """A queue bound to the external exchange, and everything that came out of it.
+
+    An event may come twice; as every subscriber must, this one knows a copy by its message id and drops it.
+    """
 
     onlooker: Onlooker
     queue: str
@@ -62,7 +65,9 @@ class Subscriber:
 
     async def events(self, **fields: object) -> list[tuple[str, Json]]:
         """Return every event so far whose body has these fields, oldest first, with its routing key."""
-        self.seen.extend(await self.onlooker.take_all(self.queue))
+        for one in await self.onlooker.take_all(self.queue):
+            if all(one.message_id != other.message_id for other in self.seen):
+                self.seen.append(one)
         bodies = [(one.routing_key, json.loads(one.body)) for one in self.seen]
         return [(key, body) for key, body in bodies if fields.items() <= body.items()]
 
