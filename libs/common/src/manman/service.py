@@ -12,13 +12,9 @@ import gc
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, Self, TypeVar
 
 import structlog
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsError
-
-from manman.settings import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -32,27 +28,27 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger(__name__)
 
-SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+class Readable(Protocol):
+    """A class of settings."""
+
+    @classmethod
+    def from_environment(cls) -> Self | list[str]:
+        """Read the environment; return the settings, or one line per bad variable."""
+
+
+SettingsT = TypeVar("SettingsT", bound=Readable)
 
 
 def read_settings(settings: type[SettingsT]) -> SettingsT:
     """Read `settings` from the environment, or print one line per bad variable and exit with status 2."""
-    read = settings_or_problems(settings)
+    read = settings.from_environment()
     if not isinstance(read, list):
         return read
     sys.stderr.write("this service cannot start, its settings are wrong:\n")
     sys.stderr.writelines(f"  {line}\n" for line in read)
     sys.exit(EXIT_BAD_SETTINGS)
-
-
-def settings_or_problems(settings: type[SettingsT]) -> SettingsT | list[str]:
-    """Read `settings` from the environment; return them, or one line per bad variable."""
-    try:
-        return settings()
-    except ValidationError as error:
-        return explain(error, settings)
-    except SettingsError as error:
-        return [str(error)]
 
 
 def run(

@@ -9,17 +9,27 @@ Not here: what a service does with bad settings (`manman.service.read_settings` 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import quote, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 
 class Fragment(BaseSettings):
     """Root of all fragments: frozen, case-insensitive, unknown variables ignored, values never shown in errors."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    @classmethod
+    def from_environment(cls) -> Self | list[str]:
+        """Read the environment; return the settings, or one line per bad variable."""
+        try:
+            return cls()
+        except ValidationError as error:
+            return explain(error, cls)
+        except SettingsError as error:
+            return [str(error)]
 
 
 class RuntimeSettings(Fragment):

@@ -10,7 +10,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from manman import logs, service
+from manman import logs
 from manman_host import examination_of_connections, examination_of_machine
 from manman_host.finding import FAIL, Finding
 from manman_host.settings import Settings
@@ -39,7 +39,7 @@ EXAMINATIONS: Mapping[str, Examination] = {
 def main() -> int:
     """Examine this machine and print the findings; return the exit code."""
     logs.configure("error", "console", "doctor")
-    settings = service.settings_or_problems(Settings)
+    settings = Settings.from_environment()
     if isinstance(settings, list):
         findings = [Finding("settings", FAIL, problem) for problem in settings]
     else:

@@ -41,7 +41,7 @@ async def main(settings: Settings) -> None:
     with logs.bind(session_id=settings.session_id, server_id=settings.server_id):
         docker = DockerHttp(settings.docker_socket)
         async with DockerGame(docker, state_file, limits) as game:
-            chain = Chain(authenticate_by_token(settings.wrapper_token.get_secret_value()))
+            chain = Chain(authenticate_by_token(settings.wrapper_token))
             control = Service(
                 wrapper_control_pb2.DESCRIPTOR.services_by_name["WrapperControl"],
                 WrapperControl(game, settings.session_id),
