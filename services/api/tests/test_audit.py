@@ -8,8 +8,12 @@ import grpc
 import pytest
 
 from manman import clock
+from manman.db.engine import connected
+from manman.db.unit_of_work import UnitOfWork
+from manman.errors import Unavailable
 from manman.rpc import audit
 from manman.rpc.access import required_role
+from manman.settings import DatabaseSettings
 from manman.v1 import (
     access_control_pb2,
     access_control_pb2_grpc,
@@ -22,6 +26,7 @@ from manman.v1 import (
 )
 from manman_api.app import services_of
 from manman_api.handlers.access import create_token
+from manman_api.journal import OUTCOMES_LOST, DatabaseJournal
 
 from .conftest import Api, served
 
@@ -128,6 +133,14 @@ async def test_secrets_are_not_recorded(guarded: Api, uow: Any) -> None:
 async def test_everybody_is_recorded_where_nobody_has_to_say_who_he_is(api: Api, uow: Any) -> None:
     await api.control.CreateGame(games_pb2.CreateGameRequest(name="g"))
     assert [(one.subject, one.role, one.code) for one in await entries(uow)] == [("dev-user", "admin", "OK")]
+
+
+async def test_an_outcome_that_the_database_does_not_take_is_counted() -> None:
+    lost = OUTCOMES_LOST._value.get()
+    async with connected(DatabaseSettings(db_host="127.0.0.1", db_port=1)) as engine:
+        with pytest.raises(Unavailable):
+            await DatabaseJournal(UnitOfWork(engine), clock.now).end(1, "OK", {})
+    assert OUTCOMES_LOST._value.get() == lost + 1
 
 
 async def test_the_log_is_listed_newest_first_in_pages_that_do_not_move(api: Api) -> None:

@@ -29,7 +29,6 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 log = structlog.get_logger(__name__)
 
 
-
 class Readable(Protocol):
     """A class of settings."""
 

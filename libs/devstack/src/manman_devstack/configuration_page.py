@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-from pydantic_core import PydanticUndefined
-
-from manman.settings import Fragment
 from manman_devstack.home import REPOSITORY
+from manman_devstack.variables import variables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from pydantic.fields import FieldInfo
+    from manman_devstack.variables import Variable
 
 PAGE = REPOSITORY / "docs" / "configuration.md"
 SERVICES = ("api", "processor", "migration", "host", "wrapper", "ui")
@@ -49,7 +46,9 @@ def page() -> str:
     parts = [_INTRODUCTION]
     for fragment, title in _shared(classes.values()):
         users = [name for name, settings in classes.items() if issubclass(settings, fragment)]
-        parts.append(f"## {title}\n\n{_first_line(fragment)}\n\nRead by: {', '.join(users)}.\n\n{_table(fragment)}")
+        parts.append(
+            f"## {title}\n\n{_first_line(fragment)}\n\nRead by: {', '.join(users)}.\n\n{_table(variables(fragment))}"
+        )
     for name, settings in classes.items():
         parts.append(f"## {name}\n\n{_first_line(settings)}{_also(settings)}\n\n{_own_table(settings)}")
     return "\n".join(parts)
@@ -69,78 +68,55 @@ def main() -> int:
     return 1
 
 
-def _settings_of(service: str) -> type[Fragment]:
-    settings: type[Fragment] = importlib.import_module(f"manman_{service}.settings").Settings
+def _settings_of(service: str) -> type:
+    settings: type = importlib.import_module(f"manman_{service}.settings").Settings
     return settings
 
 
-def _shared(classes: Iterable[type[Fragment]]) -> list[tuple[type[Fragment], str]]:
+def _shared(classes: Iterable[type]) -> list[tuple[type, str]]:
     """Return the common fragments that any service uses, in the order of the titles."""
     used = {base.__name__: base for settings in classes for base in settings.__mro__}
     return [(used[name], title) for name, title in _TITLES.items() if name in used]
 
 
-def _own_fields(settings: type[Fragment]) -> dict[str, FieldInfo]:
-    """Return the fields that the class does not share with others, or about which it says something else."""
-    bases = [base for base in settings.__mro__ if base.__name__ in _TITLES and issubclass(base, Fragment)]
-    inherited = {name: field for base in bases for name, field in base.model_fields.items()}
+def _own_variables(settings: type) -> Mapping[str, Variable]:
+    """Return the variables that the class does not share with others, or about which it says something else."""
+    shared = [base for base in settings.__mro__ if base.__name__ in _TITLES]
+    inherited = {field: variable for base in shared for field, variable in variables(base).items()}
     return {
-        name: field
-        for name, field in settings.model_fields.items()
-        if name not in inherited or _facts(name, inherited[name]) != _facts(name, field)
+        field: variable
+        for field, variable in variables(settings).items()
+        if field not in inherited or _facts(inherited[field]) != _facts(variable)
     }
 
 
-def _facts(name: str, field: FieldInfo) -> tuple[str, str]:
-    return _default(field), _aliases(name, field)
+def _facts(variable: Variable) -> tuple[str, tuple[str, ...]]:
+    return variable.default, variable.others
 
 
-def _own_table(settings: type[Fragment]) -> str:
-    fields = _own_fields(settings)
-    return _rows(fields) if fields else "No variables of its own.\n"
+def _own_table(settings: type) -> str:
+    own = _own_variables(settings)
+    return _table(own) if own else "No variables of its own.\n"
 
 
-def _table(settings: type[Fragment]) -> str:
-    return _rows(settings.model_fields)
-
-
-def _rows(fields: dict[str, FieldInfo]) -> str:
+def _table(of: Mapping[str, Variable]) -> str:
     lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
-    for name, field in fields.items():
-        meaning = (field.description or "").replace("|", "\\|")
-        variable = field.validation_alias if isinstance(field.validation_alias, str) else name
-        lines.append(f"| `{variable.upper()}` | {_default(field)} | {meaning}{_aliases(name, field)} |")
+    for variable in of.values():
+        meaning = variable.meaning.replace("|", "\\|")
+        lines.append(f"| `{variable.name}` | {variable.default} | {meaning}{_also_named(variable)} |")
     return "\n".join(lines) + "\n"
 
 
-def _aliases(name: str, field: FieldInfo) -> str:
-    choices = getattr(field.validation_alias, "choices", [])
-    others = [f"`{choice.upper()}`" for choice in choices if isinstance(choice, str) and choice != name]
+def _also_named(variable: Variable) -> str:
+    others = [f"`{name}`" for name in variable.others]
     return f" (also {', '.join(others)})" if others else ""
 
 
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "**required**"
-    default = field.get_default(call_default_factory=False)
-    if default is PydanticUndefined and field.default_factory is not None:
-        return "computed"
-    if isinstance(default, SecretStr) or SecretStr in (field.annotation, *get_args(field.annotation)):
-        default = default.get_secret_value() if isinstance(default, SecretStr) else default
-    if default in (None, "", (), frozenset()):
-        return "empty"
-    if isinstance(default, bool):
-        return f"`{str(default).lower()}`"
-    if isinstance(default, tuple | frozenset | list | set):
-        return f"`{','.join(str(item) for item in default)}`"
-    return f"`{default}`"
-
-
-def _first_line(settings: type[Fragment]) -> str:
+def _first_line(settings: type) -> str:
     return (settings.__doc__ or "").strip().splitlines()[0]
 
 
-def _also(settings: type[Fragment]) -> str:
+def _also(settings: type) -> str:
     shared = [title for name, title in _TITLES.items() if name in {base.__name__ for base in settings.__mro__}]
     links = [f"[{title}](#{title.lower().replace(' ', '-')})" for title in shared]
     return f" Besides: {', '.join(links)}." if links else ""

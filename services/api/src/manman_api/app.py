@@ -26,6 +26,7 @@ from manman.health import Health
 from manman.periodic import run_periodically
 from manman.rpc.access import authenticate_by_mode
 from manman.rpc.chain import Chain
+from manman.rpc.metrics import CallMetrics
 from manman.rpc.server import serve, tls_credentials
 from manman.rpc.services import Service
 from manman.v1 import (
@@ -143,9 +144,9 @@ async def verifying(settings: Settings, uow: Uow, health: Health) -> AsyncIterat
 
 
 def chain_of(settings: Settings, uow: Uow, verify: Verify) -> Chain:
-    """Return the steps around every call: who calls by the mode that is set, the protos' rules, the audit log."""
+    """Return the steps around every call: who calls by the mode that is set, the protos' rules, audit, counts."""
     authenticate = authenticate_by_mode(settings.grpc_auth_mode, verify)
-    return Chain(authenticate, request_rules(), journal=DatabaseJournal(uow, clock.now))
+    return Chain(authenticate, request_rules(), journal=DatabaseJournal(uow, clock.now), meter=CallMetrics())
 
 
 def parts(settings: Settings, uow: Uow, broker: Connection, requests: Requests) -> Parts:

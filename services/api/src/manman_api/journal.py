@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prometheus_client import Counter
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from manman.db.unit_of_work import Uow
     from manman.rpc.audit import Entry
+
+OUTCOMES_LOST = Counter("manman_audit_outcomes_lost_total", "Audit entries whose outcome could not be written.")
 
 
 class DatabaseJournal:
@@ -35,7 +39,8 @@ class DatabaseJournal:
         return entry_id
 
     async def end(self, number: int, code: str, ids: Mapping[str, str]) -> None:
-        """Store how the call ended."""
-        async with self._uow() as tx:
-            await tx.audit_log.end(number, code=code, ids=ids)
-            await tx.commit()
+        """Store how the call ended; out of time counts as lost too."""
+        with OUTCOMES_LOST.count_exceptions(BaseException):
+            async with self._uow() as tx:
+                await tx.audit_log.end(number, code=code, ids=ids)
+                await tx.commit()

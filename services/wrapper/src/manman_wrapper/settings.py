@@ -54,7 +54,7 @@ class Settings:
         for one in fields(cls):
             name, kind = one.name.upper(), kinds[one.name]
             meaning = f"it means: {kind.__metadata__[0].description}"
-            if text := os.environ.get(name, ""):
+            if text := os.environ.get(name, ""):  # noqa: TID251 - this is where it is read
                 try:
                     given[one.name] = msgspec.convert(text, kind, strict=False)
                 except msgspec.ValidationError as error:

@@ -21,7 +21,6 @@ import structlog
 from google.api import annotations_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
-from prometheus_client import Counter
 
 from manman.errors import ManManError
 from manman.rpc import access
@@ -40,8 +39,6 @@ OUTCOME_TIMEOUT_S = 5.0
 
 MAX_LISTED = 100
 """So many messages of a list are looked at for ids."""
-
-UNRECORDED = Counter("manman_audit_outcomes_lost_total", "Audit entries whose outcome could not be written.")
 
 log = structlog.get_logger(__name__)
 
@@ -129,7 +126,6 @@ async def _finish(journal: Journal, number: int, entry: Entry, code: str, ids: M
         async with asyncio.timeout(OUTCOME_TIMEOUT_S):
             await journal.end(number, code, ids)
     except (ManManError, TimeoutError) as error:
-        UNRECORDED.inc()
         log.error(  # noqa: TRY400 - the trace of a lost connection tells nothing
             "audit_outcome_lost", entry_id=number, subject=entry.subject, code=code, ids=dict(ids), reason=str(error)
         )

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import re
 import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
 
 from manman import logs
 from manman.errors import Invalid, ManManError, TimedOut, Unavailable
@@ -38,10 +36,6 @@ if TYPE_CHECKING:
 
 REQUEST_ID_KEY = "x-request-id"
 DEFAULT_TIMEOUT_S = 30.0
-
-CALLS = Counter("manman_rpc_calls_total", "Calls answered, by gRPC or REST.", ["method", "code"])
-CALL_SECONDS = Histogram("manman_rpc_seconds", "How long an answer took; streams are not in it.", ["method"])
-OPEN_STREAMS = Gauge("manman_rpc_open_streams", "Streams being served.", ["method"])
 
 log = structlog.get_logger(__name__)
 
@@ -75,12 +69,22 @@ def current_attempt() -> Attempt | None:
     return _attempt.get()
 
 
+class Meter(Protocol):
+    """Who counts calls; see `manman.rpc.metrics`."""
+
+    def began(self, method: MethodDescriptor) -> None:
+        """Hear of a call that begins; `ended` follows in any case."""
+
+    def ended(self, method: MethodDescriptor, code: str, seconds: float) -> None:
+        """Hear how it ended, by the name of its status, and how long it took."""
+
+
 class Chain:
     """The steps around every call of one process.
 
     `validate` says what is wrong with a request; None where requests come from our own code only. `timeout_s` is how
     long answering may take when the caller gave no deadline. `journal` keeps a record of every call that may change
-    something; None where nobody asks who did what.
+    something; None where nobody asks who did what. `meter` hears of every call; None where nobody counts them.
     """
 
     def __init__(
@@ -90,9 +94,11 @@ class Chain:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         journal: audit.Journal | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._authenticate = authenticate
         self._journal = journal
+        self._meter = meter
         self._validate = validate
         self._timeout_s = timeout_s
         self._stopping = False
@@ -108,8 +114,7 @@ class Chain:
         timeout_s: float | None = None,
     ) -> AnswerT:
         """Answer one call; raises CallFailed. `timeout_s` is the caller's own deadline if it gave one."""
-        started = time.monotonic()
-        with _Call(method, metadata):
+        with _Call(method, metadata, self._meter):
             caller = await self._identify(metadata)
             if self._journal is None or not audit.is_recorded(method):
                 answer = await self._answer(caller, method, request, metadata, handler=handler, timeout_s=timeout_s)
@@ -117,7 +122,6 @@ class Chain:
                 async with audit.recorded(self._journal, method, caller, request, current_request_id()) as ids:
                     answer = await self._answer(caller, method, request, metadata, handler=handler, timeout_s=timeout_s)
                     ids.update(audit.ids_of(answer))
-            _seconds_of(method).observe(time.monotonic() - started)
             return answer
 
     async def stream(
@@ -131,7 +135,7 @@ class Chain:
 
         Must be consumed, and closed (`contextlib.aclosing`), by one task.
         """
-        with _Call(method, metadata), OPEN_STREAMS.labels(method.full_name).track_inprogress():
+        with _Call(method, metadata, self._meter):
             self._admit(await self._identify(metadata), method, request, metadata)
             items = handler(request)
             async with contextlib.AsyncExitStack() as stack:
@@ -191,18 +195,22 @@ class Chain:
 
 
 class _Call:
-    """Names the call that is answered in the block, counts it, and turns whatever goes wrong into CallFailed."""
+    """Names the call that is answered in the block, has it counted, and turns whatever goes wrong into CallFailed."""
 
-    __slots__ = ("_bound", "_method", "_request_id")
+    __slots__ = ("_began", "_bound", "_meter", "_method", "_request_id")
 
-    def __init__(self, method: MethodDescriptor, metadata: Mapping[str, str]) -> None:
+    def __init__(self, method: MethodDescriptor, metadata: Mapping[str, str], meter: Meter | None) -> None:
         self._method = method
+        self._meter = meter
         self._request_id = request_id_of(metadata)
         self._bound = logs.bind(request_id=self._request_id, rpc=method.name)
 
     def __enter__(self) -> None:
         _request_id.set(self._request_id)
         self._bound.__enter__()
+        self._began = time.monotonic()
+        if self._meter is not None:
+            self._meter.began(self._method)
 
     def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
         code = "OK"
@@ -216,18 +224,8 @@ class _Call:
                 raise failure from error
         finally:
             self._bound.__exit__()
-            _calls_of(self._method, code).inc()
-
-
-# Finding a child of a metric by its labels costs as much as counting: there are as many as methods and codes.
-@functools.cache
-def _seconds_of(method: MethodDescriptor) -> Histogram:
-    return CALL_SECONDS.labels(method.full_name)
-
-
-@functools.cache
-def _calls_of(method: MethodDescriptor, code: str) -> Counter:
-    return CALLS.labels(method.full_name, code)
+            if self._meter is not None:
+                self._meter.ended(self._method, code, time.monotonic() - self._began)
 
 
 def request_id_of(metadata: Mapping[str, str]) -> str:
