@@ -96,7 +96,21 @@ async def test_teeworlds_tells_its_name_map_and_players(docker_host: str) -> Non
         assert answer.players_on == 0
 
 
-@pytest.mark.parametrize("probe", [probes.openttd_info, probes.openttd_is_found, probes.teeworlds_info])
+async def test_freeciv_lets_a_client_join_and_refuses_one_without_a_name(docker_host: str) -> None:
+    scripts = "echo 'set minplayers 0' >new-world.serv"
+    with game_server(docker_host, "freeciv", command=["--port", "5556"], ports=["5556/tcp"], setup=scripts) as ports:
+        welcome = await answered(lambda: probes.freeciv_join("127.0.0.1", ports["5556/tcp"]))
+        refusal = await probes.freeciv_join("127.0.0.1", ports["5556/tcp"], name="")
+
+        assert (welcome.can_join, welcome.message) == (True, "probe Welcome")
+        assert "+Freeciv-3.0-network" in welcome.capabilities.split()
+        assert not refusal.can_join
+        assert "name" in refusal.message.lower()
+
+
+@pytest.mark.parametrize(
+    "probe", [probes.openttd_info, probes.openttd_is_found, probes.teeworlds_info, probes.freeciv_join]
+)
 async def test_a_closed_port_is_a_failed_probe_that_names_the_address(probe: Callable[..., Awaitable[object]]) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))

@@ -14,10 +14,11 @@ import datetime as dt
 import os
 import socket
 import struct
+import zlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 _OPENTTD_UDP_FIND_SERVER = 0
 _OPENTTD_UDP_RESPONSE = 1
@@ -30,6 +31,14 @@ _TEEWORLDS_TOKEN_REQUEST_BYTES = 512  # padding, so that the server never answer
 _TEEWORLDS_CONTROL_TOKEN = 5
 _TEEWORLDS_INFO_REQUEST = b"\xff\xff\xff\xffgie3"
 _TEEWORLDS_INFO_ANSWER = b"\xff\xff\xff\xffinf3"
+
+_FREECIV_JOIN_REQUEST = 4
+_FREECIV_JOIN_REPLY = 5
+_FREECIV_CLIENT = (3, 0, 6)  # the version of the client that we claim to be
+_FREECIV_CAPABILITIES = b"+Freeciv-3.0-network"
+_FREECIV_JUMBO = 0xFFFF  # in place of a size: the real one follows, of compressed packets
+_FREECIV_COMPRESSED = 16 * 1024 + 1  # added to the size of compressed packets
+_FREECIV_MAX_BYTES = 4 * 1024 * 1024  # a joining client is sent the world, some hundred thousand bytes
 
 _MAX_DATAGRAM_BYTES = 2048
 
@@ -63,6 +72,15 @@ class TeeworldsInfo:
     game_type: str
     players_on: int
     players_max: int
+
+
+@dataclasses.dataclass(frozen=True)
+class FreecivReply:
+    """What a Freeciv server says to a client that wants to join: whether it may, a text for people, what it can do."""
+
+    can_join: bool
+    message: str
+    capabilities: str
 
 
 async def openttd_info(host: str, port: int, *, timeout_s: float = 2.0) -> OpenttdInfo:
@@ -115,6 +133,63 @@ async def teeworlds_info(host: str, port: int, *, timeout_s: float = 1.0) -> Tee
         return _read_teeworlds_info(_Reader(answer[17:]))
     except (ValueError, IndexError) as error:
         raise ProbeError(f"{host}:{port} sent an info that cannot be read: {error}") from error
+
+
+async def freeciv_join(host: str, port: int, *, name: str = "probe", timeout_s: float = 2.0) -> FreecivReply:
+    """Ask a Freeciv 3.0 server to let a client of that name join (packet SERVER_JOIN_REQ), and leave.
+
+    Raises:
+        ProbeError: refused, silent for `timeout_s`, or an answer in another protocol.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _freeciv_exchange(host, port, name)
+    except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+        raise ProbeError(f"no Freeciv answer from {host}:{port} over TCP: {_reason(error)}") from error
+    except (ValueError, IndexError, struct.error, zlib.error) as error:
+        raise ProbeError(f"{host}:{port} sent a reply that cannot be read: {error}") from error
+
+
+async def _freeciv_exchange(host: str, port: int, name: str) -> FreecivReply:
+    """Send the request, and return the reply, which may come behind other packets."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        body = b"%b\0%b\0\0" % (name.encode(), _FREECIV_CAPABILITIES) + struct.pack(">III", *_FREECIV_CLIENT)
+        writer.write(struct.pack(">HB", len(body) + 3, _FREECIV_JOIN_REQUEST) + body)
+        while True:
+            for kind, packet in _freeciv_packets(await _freeciv_read(reader)):
+                if kind == _FREECIV_JOIN_REPLY:
+                    fields = _Reader(packet)
+                    return FreecivReply(bool(fields.byte()), fields.text(), fields.text())
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _freeciv_read(reader: asyncio.StreamReader) -> bytes:
+    """Read one packet, or several that came compressed together; sizes include what says them."""
+    (size,) = struct.unpack(">H", head := await reader.readexactly(2))
+    if size < _FREECIV_COMPRESSED:
+        return head + await reader.readexactly(size - len(head))
+    if size == _FREECIV_JUMBO:
+        (size,) = struct.unpack(">I", await reader.readexactly(4))
+        rest_bytes = size - 6
+    else:
+        rest_bytes = size - _FREECIV_COMPRESSED - len(head)
+    if not 0 < rest_bytes <= _FREECIV_MAX_BYTES:
+        raise ValueError(f"{rest_bytes} compressed bytes")
+    return zlib.decompressobj().decompress(await reader.readexactly(rest_bytes), _FREECIV_MAX_BYTES)
+
+
+def _freeciv_packets(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Take packets apart: kind and body."""
+    while data:
+        size, kind = struct.unpack_from(">HB", data)
+        if not 3 <= size <= len(data):  # noqa: PLR2004 - a size and a kind
+            raise ValueError(f"a packet of {size} bytes among {len(data)}")
+        yield kind, data[3:size]
+        data = data[size:]
 
 
 async def _openttd_exchange(host: str, port: int) -> tuple[int, bytes]:
