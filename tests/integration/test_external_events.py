@@ -1,6 +1,5 @@
 """Every real change reaches a subscriber bound to manman.#, once, in order, whatever comes twice or late."""
 
-
 from manman_devstack.eventually import eventually
 from manman_devstack.scripted_host import ScriptedHost
 from manman_devstack.stage import Database, Subscriber
