@@ -8,9 +8,12 @@ table hangs on another.
 import itertools
 from typing import Any
 
+from manman import clock
 from manman.db import transitions
+from manman.db.samples import SampleRow
 from manman.db.transitions import Change
 from manman.domain.sessions import Status
+from manman.messages.health import HostSample, SessionSample
 from manman_devstack.control import Control, Json
 
 FEATURES = ["entrypoint", "config_files", "read_only_volumes"]
@@ -54,6 +57,7 @@ class Scene:
         self.ids |= {"deployment": deployed["server_game_config_id"], "port": deployed["port_bindings"][0]["host_port"]}
         self.ids["session"] = await self._started(self.ids["deployment"], Status.RUNNING)
         self.ids["ended"] = await self._started(await self.new_deployment(), Status.CRASHED)
+        await self._measure()
 
     async def _made(self, method: str, field: str, **fields: Any) -> Json:
         answer: Json = (await self.control.call(method, **fields))[field]
@@ -117,3 +121,16 @@ class Scene:
                 await transitions.apply(tx, row, Change(status=status), now=row.created_at)
                 await tx.commit()
         return str(started["session_id"])
+
+    async def _measure(self) -> None:
+        """Have the host and its session measured a moment ago."""
+        row = SampleRow(
+            server_id=int(self.ids["server"]),
+            at=clock.now(),
+            span_seconds=15,
+            host=HostSample(cpu_count=2, load=1.5),
+            sessions=[SessionSample(session_id=int(self.ids["session"]), cpu_cores=0.5, players=3)],
+        )
+        async with self.uow.batch() as batch:
+            batch.add_samples([row])
+            await batch.commit()

@@ -57,6 +57,12 @@ CATALOGUE: dict[str, list[Row]] = {
         works("newest", {"server_id": "<server>", "limit": 1}, capabilities=[{"total_memory_mb": 8192}]),
         refuses(NotFound, f"server {ABSENT}", server_id=NOBODY),
     ],
+    "GetServerStats": [
+        works("now", {"server_id": "<server>"}, points=[{"cpu_count": 2, "load": 1.5}], resolution_seconds=15),
+        works("a day", {"server_id": "<server>", "since": 1, "until": 86401}, points=[], resolution_seconds=300),
+        refuses(Invalid, "resolution_seconds", server_id="<server>", resolution_seconds=86401),
+        refuses(NotFound, f"server {ABSENT}", server_id=NOBODY),
+    ],
     # ---- Games
     "ListGames": [works("all", {}, games=lambda games: len(games) > 0), PAGE],
     "GetGame": [

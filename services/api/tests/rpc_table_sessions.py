@@ -28,6 +28,14 @@ SESSIONS: dict[str, list[Row]] = {
         refuses(NotFound, "crash of session", session_id="<session>"),
         refuses(NotFound, f"session {ABSENT}", session_id=NOBODY),
     ],
+    "GetSessionStats": [
+        works("now", {"session_id": "<session>"}, points=[{"cpu_cores": 0.5, "players": 3}], resolution_seconds=15),
+        works("long ago", {"session_id": "<session>", "until": 86400}, points=[]),
+        works("ended", {"session_id": "<ended>", "resolution_seconds": 60}, points=[], resolution_seconds=60),
+        refuses(Invalid, "until", session_id="<session>", since=20, until=10),
+        refuses(Invalid, "resolution_seconds", session_id="<session>", since=1, resolution_seconds=1),
+        refuses(NotFound, f"session {ABSENT}", session_id=NOBODY),
+    ],
     "StartSession": [
         works(
             "new",

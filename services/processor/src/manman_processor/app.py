@@ -33,6 +33,7 @@ from manman_processor.sweeps import (
     lost_sessions,
     overdue_sessions,
     restarts,
+    samples,
     settled_messages,
     stale_hosts,
 )
@@ -176,6 +177,8 @@ def sweeps(
     )
     outbox_keep = timedelta(seconds=settings.outbox_keep_seconds)
     audit_keep = timedelta(days=settings.audit_keep_days)
+    samples_keep_raw = timedelta(hours=settings.samples_keep_raw_hours)
+    samples_keep = timedelta(days=settings.samples_keep_days)
     key_keep = timedelta(seconds=settings.idempotency_keep_seconds)
     stream_keep = timedelta(seconds=settings.log_stream_keep_seconds)
 
@@ -224,6 +227,11 @@ def sweeps(
         run_periodically(
             "idempotency_keys",
             lambda now: idempotency_keys.sweep(uow, now, key_keep),
+            settings.housekeeping_interval_seconds,
+        ),
+        run_periodically(
+            "samples",
+            lambda now: samples.sweep(uow, now, samples_keep_raw, samples_keep),
             settings.housekeeping_interval_seconds,
         ),
         run_periodically(

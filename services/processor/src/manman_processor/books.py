@@ -18,6 +18,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from manman.db.batch import CapabilityRow
+from manman.db.samples import SampleRow
 from manman.db.sessions import view
 from manman.domain.hosts import is_returning
 from manman.domain.reconcile import Listed, Missing, Recorded, reconcile
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from manman.db.batch import Batch, ServerRow, SessionRow
     from manman.domain.reconcile import Finding
-    from manman.messages.health import Capabilities, SessionInventoryItem
+    from manman.messages.health import Capabilities, Samples, SessionInventoryItem
 
 
 class Sessions:
@@ -101,6 +102,8 @@ class Books:
         """The sessions that changed because of reports, by their new state, for the log."""
         self.offers: dict[int, Capabilities] = {}
         """What hosts say that they offer, by host."""
+        self.samples: list[tuple[int, Samples]] = []
+        """Numbers that hosts sent, each with its host; those of unknown hosts are left out."""
         self._servers = servers
         self._now = now
 
@@ -123,6 +126,7 @@ class Books:
         self.batch.write_servers(self._servers.values())
         self.batch.write_sessions(self.sessions.by_id.values())
         self.batch.add_capabilities([_offer(*item) for item in self.offers.items()], now=self._now)
+        self.batch.add_samples([_sampled(*item) for item in self.samples if item[0] in self._servers])
 
 
 async def open_books(batch: Batch, messages: Iterable[object], *, now: datetime, grace_s: float) -> Books:
@@ -175,4 +179,14 @@ def _offer(server_id: int, said: Capabilities) -> CapabilityRow:
         cpu_cores=said.cpu_cores,
         available_cpu_millicores=said.available_cpu_millicores,
         docker_version=said.docker_version.replace("\x00", "")[:50] or None,
+    )
+
+
+def _sampled(server_id: int, sent: Samples) -> SampleRow:
+    return SampleRow(
+        server_id=server_id,
+        at=sent.taken_at,
+        span_seconds=sent.interval_seconds,
+        host=sent.host,
+        sessions=sent.sessions,
     )

@@ -6,7 +6,7 @@ JSON, unknown key, session or host, an impossible report) changes nothing and is
 it alone to the dead letters.
 
 Of several heartbeats of one host in a batch only the last is worked on: it says everything the others said, or is given
-the newest capabilities that they held.
+the newest capabilities that they held. The numbers that came with the others are stored all the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from manman.messages.codec import decode
 from manman.messages.health import Heartbeat
 from manman.messages.status import HostReported, SessionReported
 from manman_processor.books import open_books
-from manman_processor.handlers.hosts import heartbeat_received, host_reported
+from manman_processor.handlers.hosts import heartbeat_received, host_reported, samples_received
 from manman_processor.handlers.sessions import session_reported
 
 if TYPE_CHECKING:
@@ -108,8 +108,10 @@ class Dispatch:
             for index, message in enumerate(messages):
                 if isinstance(message, ManManError):
                     continue
-                if isinstance(message, Heartbeat) and last_beat[message.server_id] != index:
-                    continue
+                if isinstance(message, Heartbeat):
+                    samples_received(books, message, now=now)
+                    if last_beat[message.server_id] != index:
+                        continue
                 try:
                     await self._apply(books, message, now)
                 except ManManError as error:

@@ -76,6 +76,15 @@ class Settings(DatabaseSettings, BusSettings, RuntimeSettings):
         default=86400.0, gt=0, description="how long the log lines of an ended session can be read from its stream"
     )
     audit_keep_days: float = Field(default=365.0, gt=0, le=36500, description="how long the audit log is kept")
+    samples_keep_raw_hours: float = Field(
+        default=6.0, ge=1, le=168, description="how long numbers of hosts and sessions are kept as they came"
+    )
+    samples_keep_days: float = Field(
+        default=14.0,
+        ge=1,
+        le=3650,
+        description="how long they are kept at all, by then as means of five minutes",
+    )
     idempotency_keep_seconds: float = Field(
         default=86400.0, gt=0, description="how long a call can be repeated under its idempotency key"
     )
@@ -91,7 +100,7 @@ class Settings(DatabaseSettings, BusSettings, RuntimeSettings):
     housekeeping_interval_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="how often old messages, log streams, audit entries, keys and dead letters are removed",
+        description="how often old messages, log streams, audit entries, keys, numbers and dead letters are removed",
     )
 
     @field_validator("components", mode="before")
@@ -106,6 +115,12 @@ class Settings(DatabaseSettings, BusSettings, RuntimeSettings):
         if unknown or not value:
             raise ValueError(f"use some of {', '.join(COMPONENTS)}, not {', '.join(unknown) or 'none'}")
         return value
+
+    @model_validator(mode="after")
+    def _kept_for_longer_than_raw(self) -> Settings:
+        if self.samples_keep_days * 24 <= self.samples_keep_raw_hours:
+            raise ValueError("SAMPLES_KEEP_DAYS must be longer than SAMPLES_KEEP_RAW_HOURS")
+        return self
 
     @model_validator(mode="after")
     def _sweeps_listen(self) -> Settings:

@@ -29,11 +29,14 @@ import msgspec
 from msgspec.structs import astuple
 
 from manman.db.outbox import Additions
+from manman.db.samples import ADD_SERVER_SAMPLES, ADD_SESSION_SAMPLES
 from manman.db.servers import KEPT_CAPABILITIES
 from manman.domain.sessions import LIVE, Status
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+
+    from manman.db.samples import SampleRow
 
 
 Values: TypeAlias = tuple[Any, ...]
@@ -243,6 +246,15 @@ class Batch:
             self._writes.append((_ADD_CAPABILITIES, {"rows": msgspec.json.encode(list(rows)).decode(), "now": now}))
             servers = [row.server_id for row in rows]
             self._writes.append((_FORGET_CAPABILITIES, {"servers": servers, "kept": KEPT_CAPABILITIES}))
+
+    def add_samples(self, rows: Collection[SampleRow]) -> None:
+        """Have the numbers of locked hosts and of their sessions stored that are not there yet."""
+        if rows:
+            written = msgspec.json.encode(list(rows)).decode()
+            self._writes.append((ADD_SERVER_SAMPLES, {"rows": written}))
+            ids = [one.session_id for row in rows for one in row.sessions]
+            if ids:
+                self._writes.append((ADD_SESSION_SAMPLES, {"rows": written, "ids": ids}))
 
     def add_crash_record(self, session_id: int, lines: Sequence[Mapping[str, object]]) -> None:
         """Have the last lines of a crash kept, unless some are kept already: a report may come twice."""

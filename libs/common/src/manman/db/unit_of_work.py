@@ -36,6 +36,7 @@ from manman.db.ports import Ports
 from manman.db.reading import Reader
 from manman.db.restarts import Restarts
 from manman.db.runs import RunReads, Runs
+from manman.db.samples import SampleReads, Samples
 from manman.db.servers import ServerReads, Servers
 from manman.db.sessions import Sessions
 from manman.db.volumes import Volumes
@@ -70,6 +71,7 @@ class Transaction:
         self.api_tokens = ApiTokens(database_session)
         self.audit_log = AuditLog(database_session)
         self.idempotency_keys = IdempotencyKeys(database_session)
+        self.samples = Samples(database_session)
 
     async def flush(self) -> None:
         """Send what was changed so far to the database, without committing: constraints speak now."""
@@ -95,6 +97,7 @@ class Reads:
         self.api_tokens = ApiTokenReads(reader)
         self.servers = ServerReads(reader)
         self.runs = RunReads(reader)
+        self.samples = SampleReads(reader)
 
 
 class UnitOfWork:

@@ -6,15 +6,24 @@ control plane find what an event missed.
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 
+from manman.domain.samples import LONGEST_INTERVAL_S
 from manman.messages.body import Body, Id, Moment
 
 MAX_INVENTORY = 200
 """A host lists at most this many sessions in one heartbeat."""
 
+
+MAX_SAMPLES = 1000
+"""A host sends numbers of at most this many sessions at a time."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
 
 RECOVERING = "recovering"
 """Listed like this, a session is on the host, which does not know its state yet: it is neither missing nor moved."""
@@ -54,8 +63,53 @@ class SessionInventoryItem(Body, frozen=True, kw_only=True):
     phase: str = ""
 
 
+class SessionSample(Body, frozen=True, kw_only=True):
+    """What one game uses: its container, without its wrapper. None: not known, or a rate before the second look.
+
+    `cpu_cores` are cores in use since the sample before; memory is without what the kernel would give back at once.
+    Players are as the game itself counts them.
+    """
+
+    session_id: Id
+    cpu_cores: Rate | None = None
+    memory_bytes: Size | None = None
+    memory_limit_bytes: Size | None = None
+    received_bytes_per_second: Rate | None = None
+    sent_bytes_per_second: Rate | None = None
+    read_bytes_per_second: Rate | None = None
+    written_bytes_per_second: Rate | None = None
+    players: Count | None = None
+    players_max: Count | None = None
+
+
+class HostSample(Body, frozen=True, kw_only=True):
+    """What the whole machine uses; the disk is that of the data folder. None as in `SessionSample`."""
+
+    cpu_cores: Rate | None = None
+    cpu_count: Count | None = None
+    load: Rate | None = None
+    memory_bytes: Size | None = None
+    memory_total_bytes: Size | None = None
+    disk_bytes: Size | None = None
+    disk_total_bytes: Size | None = None
+    received_bytes_per_second: Rate | None = None
+    sent_bytes_per_second: Rate | None = None
+
+
+class Samples(Body, frozen=True, kw_only=True):
+    """The numbers of a host and its running games at `taken_at`, of the `interval_seconds` before."""
+
+    taken_at: Moment
+    interval_seconds: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_INTERVAL_S)]
+    host: HostSample | None = None
+    sessions: Annotated[list[SessionSample], msgspec.Meta(max_length=MAX_SAMPLES)] = msgspec.field(default_factory=list)
+
+
 class Heartbeat(Body, frozen=True, kw_only=True):
-    """A sign of life. `sessions` is None from a host that sends no inventory, and complete when it is a list."""
+    """A sign of life. `sessions` is None from a host that sends no inventory, and complete when it is a list.
+
+    `samples` come with some heartbeats only, from hosts that take them.
+    """
 
     server_id: Id
     session_stats: SessionStats | None = None
@@ -66,3 +120,4 @@ class Heartbeat(Body, frozen=True, kw_only=True):
     sessions: list[SessionInventoryItem] | None = None
     draining: bool = False
     public_address: str = ""
+    samples: Samples | None = None

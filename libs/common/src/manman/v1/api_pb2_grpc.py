@@ -12,6 +12,7 @@ from manman.v1 import logs_pb2 as manman_dot_v1_dot_logs__pb2
 from manman.v1 import server_game_configs_pb2 as manman_dot_v1_dot_server__game__configs__pb2
 from manman.v1 import servers_pb2 as manman_dot_v1_dot_servers__pb2
 from manman.v1 import sessions_pb2 as manman_dot_v1_dot_sessions__pb2
+from manman.v1 import stats_pb2 as manman_dot_v1_dot_stats__pb2
 from manman.v1 import volumes_pb2 as manman_dot_v1_dot_volumes__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -80,6 +81,11 @@ class ManManAPIStub:
                 '/manman.v1.ManManAPI/ListServerCapabilities',
                 request_serializer=manman_dot_v1_dot_servers__pb2.ListServerCapabilitiesRequest.SerializeToString,
                 response_deserializer=manman_dot_v1_dot_servers__pb2.ListServerCapabilitiesResponse.FromString,
+                _registered_method=True)
+        self.GetServerStats = channel.unary_unary(
+                '/manman.v1.ManManAPI/GetServerStats',
+                request_serializer=manman_dot_v1_dot_stats__pb2.GetServerStatsRequest.SerializeToString,
+                response_deserializer=manman_dot_v1_dot_stats__pb2.GetServerStatsResponse.FromString,
                 _registered_method=True)
         self.DeleteServer = channel.unary_unary(
                 '/manman.v1.ManManAPI/DeleteServer',
@@ -185,6 +191,11 @@ class ManManAPIStub:
                 '/manman.v1.ManManAPI/GetSessionCrashRecord',
                 request_serializer=manman_dot_v1_dot_sessions__pb2.GetSessionCrashRecordRequest.SerializeToString,
                 response_deserializer=manman_dot_v1_dot_sessions__pb2.GetSessionCrashRecordResponse.FromString,
+                _registered_method=True)
+        self.GetSessionStats = channel.unary_unary(
+                '/manman.v1.ManManAPI/GetSessionStats',
+                request_serializer=manman_dot_v1_dot_stats__pb2.GetSessionStatsRequest.SerializeToString,
+                response_deserializer=manman_dot_v1_dot_stats__pb2.GetSessionStatsResponse.FromString,
                 _registered_method=True)
         self.StartSession = channel.unary_unary(
                 '/manman.v1.ManManAPI/StartSession',
@@ -468,6 +479,13 @@ class ManManAPIServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetServerStats(self, request, context):
+        """Returns what a server used over time: CPU, memory, network, disk. Kept as long as those of sessions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteServer(self, request, context):
         """Removes a server. Refused while a session is live on it; unknown ids are fine.
         """
@@ -618,6 +636,14 @@ class ManManAPIServicer:
 
     def GetSessionCrashRecord(self, request, context):
         """Returns what is kept about the crash of a session. NOT_FOUND for one that did not crash.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSessionStats(self, request, context):
+        """Returns what a session's game used over time: CPU, memory, network, disk, players. What its host measured is kept
+        for some hours, means and peaks of five minutes for some days.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -992,6 +1018,11 @@ def add_ManManAPIServicer_to_server(servicer, server):
                     request_deserializer=manman_dot_v1_dot_servers__pb2.ListServerCapabilitiesRequest.FromString,
                     response_serializer=manman_dot_v1_dot_servers__pb2.ListServerCapabilitiesResponse.SerializeToString,
             ),
+            'GetServerStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServerStats,
+                    request_deserializer=manman_dot_v1_dot_stats__pb2.GetServerStatsRequest.FromString,
+                    response_serializer=manman_dot_v1_dot_stats__pb2.GetServerStatsResponse.SerializeToString,
+            ),
             'DeleteServer': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteServer,
                     request_deserializer=manman_dot_v1_dot_servers__pb2.DeleteServerRequest.FromString,
@@ -1096,6 +1127,11 @@ def add_ManManAPIServicer_to_server(servicer, server):
                     servicer.GetSessionCrashRecord,
                     request_deserializer=manman_dot_v1_dot_sessions__pb2.GetSessionCrashRecordRequest.FromString,
                     response_serializer=manman_dot_v1_dot_sessions__pb2.GetSessionCrashRecordResponse.SerializeToString,
+            ),
+            'GetSessionStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSessionStats,
+                    request_deserializer=manman_dot_v1_dot_stats__pb2.GetSessionStatsRequest.FromString,
+                    response_serializer=manman_dot_v1_dot_stats__pb2.GetSessionStatsResponse.SerializeToString,
             ),
             'StartSession': grpc.unary_unary_rpc_method_handler(
                     servicer.StartSession,
@@ -1515,6 +1551,33 @@ class ManManAPI:
             '/manman.v1.ManManAPI/ListServerCapabilities',
             manman_dot_v1_dot_servers__pb2.ListServerCapabilitiesRequest.SerializeToString,
             manman_dot_v1_dot_servers__pb2.ListServerCapabilitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServerStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/manman.v1.ManManAPI/GetServerStats',
+            manman_dot_v1_dot_stats__pb2.GetServerStatsRequest.SerializeToString,
+            manman_dot_v1_dot_stats__pb2.GetServerStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -2082,6 +2145,33 @@ class ManManAPI:
             '/manman.v1.ManManAPI/GetSessionCrashRecord',
             manman_dot_v1_dot_sessions__pb2.GetSessionCrashRecordRequest.SerializeToString,
             manman_dot_v1_dot_sessions__pb2.GetSessionCrashRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSessionStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/manman.v1.ManManAPI/GetSessionStats',
+            manman_dot_v1_dot_stats__pb2.GetSessionStatsRequest.SerializeToString,
+            manman_dot_v1_dot_stats__pb2.GetSessionStatsResponse.FromString,
             options,
             channel_credentials,
             insecure,

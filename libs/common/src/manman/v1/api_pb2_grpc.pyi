@@ -14,6 +14,7 @@ from manman.v1 import logs_pb2 as _logs_pb2
 from manman.v1 import server_game_configs_pb2 as _server_game_configs_pb2
 from manman.v1 import servers_pb2 as _servers_pb2
 from manman.v1 import sessions_pb2 as _sessions_pb2
+from manman.v1 import stats_pb2 as _stats_pb2
 from manman.v1 import volumes_pb2 as _volumes_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -59,6 +60,8 @@ class ManManAPIStub:
     """Takes a server back into service."""
     ListServerCapabilities: _grpc.UnaryUnaryMultiCallable[_servers_pb2.ListServerCapabilitiesRequest, _servers_pb2.ListServerCapabilitiesResponse]
     """Lists what a server's host said about its resources, newest first."""
+    GetServerStats: _grpc.UnaryUnaryMultiCallable[_stats_pb2.GetServerStatsRequest, _stats_pb2.GetServerStatsResponse]
+    """Returns what a server used over time: CPU, memory, network, disk. Kept as long as those of sessions."""
     DeleteServer: _grpc.UnaryUnaryMultiCallable[_servers_pb2.DeleteServerRequest, _servers_pb2.DeleteServerResponse]
     """Removes a server. Refused while a session is live on it; unknown ids are fine."""
     ListGames: _grpc.UnaryUnaryMultiCallable[_games_pb2.ListGamesRequest, _games_pb2.ListGamesResponse]
@@ -113,6 +116,10 @@ class ManManAPIStub:
     """Returns a session."""
     GetSessionCrashRecord: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.GetSessionCrashRecordRequest, _sessions_pb2.GetSessionCrashRecordResponse]
     """Returns what is kept about the crash of a session. NOT_FOUND for one that did not crash."""
+    GetSessionStats: _grpc.UnaryUnaryMultiCallable[_stats_pb2.GetSessionStatsRequest, _stats_pb2.GetSessionStatsResponse]
+    """Returns what a session's game used over time: CPU, memory, network, disk, players. What its host measured is kept
+    for some hours, means and peaks of five minutes for some days.
+    """
     StartSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.StartSessionRequest, _sessions_pb2.StartSessionResponse]
     """Starts a session. Answers at once with a pending session."""
     StopSession: _grpc.UnaryUnaryMultiCallable[_sessions_pb2.StopSessionRequest, _sessions_pb2.StopSessionResponse]
@@ -250,6 +257,8 @@ class ManManAPIAsyncStub(ManManAPIStub):
     """Takes a server back into service."""
     ListServerCapabilities: _aio.UnaryUnaryMultiCallable[_servers_pb2.ListServerCapabilitiesRequest, _servers_pb2.ListServerCapabilitiesResponse]  # type: ignore[assignment]
     """Lists what a server's host said about its resources, newest first."""
+    GetServerStats: _aio.UnaryUnaryMultiCallable[_stats_pb2.GetServerStatsRequest, _stats_pb2.GetServerStatsResponse]  # type: ignore[assignment]
+    """Returns what a server used over time: CPU, memory, network, disk. Kept as long as those of sessions."""
     DeleteServer: _aio.UnaryUnaryMultiCallable[_servers_pb2.DeleteServerRequest, _servers_pb2.DeleteServerResponse]  # type: ignore[assignment]
     """Removes a server. Refused while a session is live on it; unknown ids are fine."""
     ListGames: _aio.UnaryUnaryMultiCallable[_games_pb2.ListGamesRequest, _games_pb2.ListGamesResponse]  # type: ignore[assignment]
@@ -304,6 +313,10 @@ class ManManAPIAsyncStub(ManManAPIStub):
     """Returns a session."""
     GetSessionCrashRecord: _aio.UnaryUnaryMultiCallable[_sessions_pb2.GetSessionCrashRecordRequest, _sessions_pb2.GetSessionCrashRecordResponse]  # type: ignore[assignment]
     """Returns what is kept about the crash of a session. NOT_FOUND for one that did not crash."""
+    GetSessionStats: _aio.UnaryUnaryMultiCallable[_stats_pb2.GetSessionStatsRequest, _stats_pb2.GetSessionStatsResponse]  # type: ignore[assignment]
+    """Returns what a session's game used over time: CPU, memory, network, disk, players. What its host measured is kept
+    for some hours, means and peaks of five minutes for some days.
+    """
     StartSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.StartSessionRequest, _sessions_pb2.StartSessionResponse]  # type: ignore[assignment]
     """Starts a session. Answers at once with a pending session."""
     StopSession: _aio.UnaryUnaryMultiCallable[_sessions_pb2.StopSessionRequest, _sessions_pb2.StopSessionResponse]  # type: ignore[assignment]
@@ -480,6 +493,14 @@ class ManManAPIServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_servers_pb2.ListServerCapabilitiesResponse, _abc.Awaitable[_servers_pb2.ListServerCapabilitiesResponse]]:
         """Lists what a server's host said about its resources, newest first."""
+
+    @_abc_1.abstractmethod
+    def GetServerStats(
+        self,
+        request: _stats_pb2.GetServerStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_stats_pb2.GetServerStatsResponse, _abc.Awaitable[_stats_pb2.GetServerStatsResponse]]:
+        """Returns what a server used over time: CPU, memory, network, disk. Kept as long as those of sessions."""
 
     @_abc_1.abstractmethod
     def DeleteServer(
@@ -660,6 +681,16 @@ class ManManAPIServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_sessions_pb2.GetSessionCrashRecordResponse, _abc.Awaitable[_sessions_pb2.GetSessionCrashRecordResponse]]:
         """Returns what is kept about the crash of a session. NOT_FOUND for one that did not crash."""
+
+    @_abc_1.abstractmethod
+    def GetSessionStats(
+        self,
+        request: _stats_pb2.GetSessionStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_stats_pb2.GetSessionStatsResponse, _abc.Awaitable[_stats_pb2.GetSessionStatsResponse]]:
+        """Returns what a session's game used over time: CPU, memory, network, disk, players. What its host measured is kept
+        for some hours, means and peaks of five minutes for some days.
+        """
 
     @_abc_1.abstractmethod
     def StartSession(

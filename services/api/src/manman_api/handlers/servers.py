@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from manman.db.models import Server, ServerCapability
+    from manman.db.samples import Point
     from manman.db.unit_of_work import Transaction, Uow
     from manman.domain.hosts import Capabilities
+    from manman.domain.samples import Window
     from manman_api.paging import Page
 
 
@@ -90,6 +92,12 @@ async def list_capabilities(*, server_id: int, limit: int, uow: Uow) -> Sequence
     async with uow() as tx:
         await tx.servers.get(server_id)
         return await tx.servers.capability_history(server_id, limit=limit)
+
+
+async def get_stats(*, server_id: int, window: Window, uow: Uow) -> Sequence[Point]:
+    """Return what a host used; raise `NotFound`."""
+    await uow.reads.servers.get(server_id)
+    return await uow.reads.samples.of_server(server_id, window)
 
 
 async def delete_server(*, server_id: int, uow: Uow) -> None:

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from manman.bus.requests import Requests
     from manman.db.models import DeploymentRestart, Server, Session
     from manman.db.runs import Run
+    from manman.db.samples import Point
     from manman.db.unit_of_work import Transaction, Uow
     from manman.domain.idempotency import Attempt
+    from manman.domain.samples import Window
     from manman_api.paging import Page
 
 MAX_INPUT_BYTES = 64 * 1024
@@ -80,6 +82,12 @@ async def get_crash(*, session_id: int, uow: Uow) -> Crash:
         if row.status != Status.CRASHED:
             raise NotFound("crash of session", session_id)
         return Crash(row, await tx.sessions.crash_lines(session_id))
+
+
+async def get_stats(*, session_id: int, window: Window, uow: Uow) -> Sequence[Point]:
+    """Return what the session's game used; raise `NotFound`."""
+    await uow.reads.runs.get(session_id)
+    return await uow.reads.samples.of_session(session_id, window)
 
 
 async def start_session(

@@ -12,6 +12,7 @@ from manman.v1 import (
     server_game_configs_pb2,
     servers_pb2,
     sessions_pb2,
+    stats_pb2,
     values_pb2,
     volumes_pb2,
 )
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
         ServerGameConfig,
     )
     from manman.db.runs import Run
+    from manman.db.samples import Point
     from manman.domain.deployments import Review
     from manman.domain.environment import Variable
     from manman.domain.ports import ConnectAddress
+    from manman.domain.samples import Window
     from manman_api.handlers.deployments import Deployed
     from manman_api.handlers.servers import Host
     from manman_api.handlers.sessions import Crash
@@ -303,3 +306,19 @@ def sessions(runs: Iterable[Run], token: str) -> sessions_pb2.ListSessionsRespon
     for run in runs:
         session(run, add())
     return answer
+
+
+def session_stats(points: Iterable[Point], window: Window) -> stats_pb2.GetSessionStatsResponse:
+    """Present what a game used; what is not known stays unset."""
+    return stats_pb2.GetSessionStatsResponse(
+        points=[stats_pb2.SessionStatsPoint(at=seconds(point.at), **point.values) for point in points],
+        resolution_seconds=window.step_s,
+    )
+
+
+def server_stats(points: Iterable[Point], window: Window) -> stats_pb2.GetServerStatsResponse:
+    """Present what a host used; what is not known stays unset."""
+    return stats_pb2.GetServerStatsResponse(
+        points=[stats_pb2.ServerStatsPoint(at=seconds(point.at), **point.values) for point in points],
+        resolution_seconds=window.step_s,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from manman.v1 import servers_pb2 as pb
+from manman.v1 import stats_pb2
 from manman_api import paging
 from manman_api.handlers import servers
 from manman_api.rpc import present, unpack
@@ -73,6 +74,14 @@ class ServersRpc(Servicer):
             server_id=request.server_id, limit=paging.size(request.limit), uow=self._parts.uow
         )
         return pb.ListServerCapabilitiesResponse(capabilities=map(present.capabilities, rows))
+
+    async def GetServerStats(
+        self, request: stats_pb2.GetServerStatsRequest, context: object
+    ) -> stats_pb2.GetServerStatsResponse:
+        """Answer with what a host used."""
+        window = unpack.window(request, self._parts.now())
+        points = await servers.get_stats(server_id=request.server_id, window=window, uow=self._parts.uow)
+        return present.server_stats(points, window)
 
     async def DeleteServer(self, request: pb.DeleteServerRequest, context: object) -> pb.DeleteServerResponse:
         """Remove a host."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from manman.errors import Invalid, Problem
 from manman.rpc.chain import current_attempt, current_subject
 from manman.v1 import sessions_pb2 as pb
+from manman.v1 import stats_pb2
 from manman_api import paging
 from manman_api.handlers import sessions
 from manman_api.rpc import present, unpack
@@ -39,6 +40,14 @@ class SessionsRpc(Servicer):
         """Answer with what is kept about a crash."""
         crash = await sessions.get_crash(session_id=request.session_id, uow=self._parts.uow)
         return pb.GetSessionCrashRecordResponse(record=present.crash(crash))
+
+    async def GetSessionStats(
+        self, request: stats_pb2.GetSessionStatsRequest, context: object
+    ) -> stats_pb2.GetSessionStatsResponse:
+        """Answer with what a session's game used."""
+        window = unpack.window(request, self._parts.now())
+        points = await sessions.get_stats(session_id=request.session_id, window=window, uow=self._parts.uow)
+        return present.session_stats(points, window)
 
     async def StartSession(self, request: pb.StartSessionRequest, context: object) -> pb.StartSessionResponse:
         """Record a session and have it started."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from manman.domain import samples
 from manman.domain.configs import RestartPolicy, Volume
 from manman.domain.hosts import Capabilities
 from manman.domain.parameters import Declared
@@ -18,12 +19,18 @@ from manman_api.handlers.deployments import DeploymentUpdate, DeploymentValues
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from manman.v1 import game_configs_pb2, games_pb2, servers_pb2, values_pb2, volumes_pb2
+    from manman.domain.samples import Window
+    from manman.v1 import game_configs_pb2, games_pb2, servers_pb2, stats_pb2, values_pb2, volumes_pb2
 
 
 def moment(seconds: int) -> datetime | None:
     """Return the time of Unix seconds, None for 0."""
     return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def window(request: stats_pb2.GetSessionStatsRequest | stats_pb2.GetServerStatsRequest, now: datetime) -> Window:
+    """Return what of a series is asked for; raise `Invalid`."""
+    return samples.window(moment(request.since), moment(request.until), request.resolution_seconds, now=now)
 
 
 def wanted_ports(bindings: Iterable[values_pb2.PortBinding]) -> list[WantedPort]:

@@ -1,6 +1,7 @@
 -- Everything that the other files of this folder made, in one go.
 
 DROP TABLE IF EXISTS
+    session_samples, server_samples,
     idempotency_keys, audit_log, api_tokens, ui_sessions, s3_deletions, log_stream_deletions, dead_letters,
     outbox, event_sequences,
     sgc_workshop_libraries, workshop_library_references, workshop_library_addons, workshop_libraries,

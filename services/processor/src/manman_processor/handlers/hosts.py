@@ -14,6 +14,7 @@ from manman.db import transitions
 from manman.db.transitions import Change, announce_host
 from manman.domain.hosts import HostStatus, came_back, is_returning
 from manman.domain.reconcile import Missing, Move, Zombie
+from manman.domain.samples import is_timely
 from manman.domain.sessions import HOST_OFFLINE, Status, Verdict
 from manman.errors import Invalid, Problem
 from manman_processor.handlers.sessions import stop_by_force
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 FINDINGS = Counter(
     "manman_reconcile_findings_total", "What inventories of hosts said that events had not.", ["finding"]
+)
+UNTIMELY = Counter(
+    "manman_samples_untimely_total", "Samples of hosts that were not stored: too old, or from the future."
 )
 
 log = structlog.get_logger(__name__)
@@ -75,6 +79,19 @@ async def heartbeat_received(books: Books, beat: Heartbeat, *, now: datetime, gr
         await _reconcile(books, row.server_id, beat.sessions, now=now, grace_s=grace_s)
     elif beat.session_stats is not None and is_returning(row.status, row.status_since, now):
         await _recover_uncounted(books, row.server_id, running=beat.session_stats.running, now=now)
+
+
+def samples_received(books: Books, beat: Heartbeat, *, now: datetime) -> None:
+    """Have the numbers that came with a heartbeat stored, if there are any and they are of these minutes.
+
+    They are told apart by when they were taken, so here it is the host's clock that counts.
+    """
+    if beat.samples is None:
+        return
+    if is_timely(beat.samples.taken_at, now):
+        books.samples.append((beat.server_id, beat.samples))
+    else:
+        UNTIMELY.inc()
 
 
 def _seen(batch: Batch, row: ServerRow, *, reason: str, now: datetime) -> None:

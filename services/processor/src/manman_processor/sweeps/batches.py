@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from manman.db.unit_of_work import Transaction, Uow
 
 
-async def delete_all(uow: Uow, delete: Callable[[Transaction], Awaitable[int]]) -> int:
-    """Have `delete` remove at most BATCH rows at a time until there are none; return how many there were."""
+async def delete_all(uow: Uow, delete: Callable[[Transaction], Awaitable[int]], *, batch: int = BATCH) -> int:
+    """Have `delete` remove about `batch` rows at a time until it finds fewer; return how many there were."""
     total = 0
     while True:
         async with uow() as tx:
             deleted = await delete(tx)
             await tx.commit()
         total += deleted
-        if deleted < BATCH:
+        if deleted < batch:
             return total

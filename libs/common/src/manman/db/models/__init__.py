@@ -17,6 +17,7 @@ from manman.db.models.games import (
 )
 from manman.db.models.logs import LogCursor, LogReference
 from manman.db.models.pending import EventSequence, LogStreamDeletion, Outbox, S3Deletion
+from manman.db.models.samples import ServerSample, SessionSample
 from manman.db.models.servers import Server, ServerCapability
 from manman.db.models.sessions import DeploymentRestart, Session, SessionCrashRecord
 from manman.db.models.ui_sessions import UiSession
@@ -65,8 +66,10 @@ __all__ = [
     "ServerGameConfig",
     "ServerGameConfigParameterValue",
     "ServerPort",
+    "ServerSample",
     "Session",
     "SessionCrashRecord",
+    "SessionSample",
     "SgcWorkshopLibrary",
     "StrategyParameterBinding",
     "UiSession",
