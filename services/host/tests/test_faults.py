@@ -154,6 +154,7 @@ async def test_a_hanging_engine_does_not_stop_the_heartbeat(world: World) -> Non
                 public_address="",
                 inventory=list,
                 measure=hang,
+                take_samples=lambda: None,
             )
         )
         await eventually(lambda: len(world.heartbeats) >= 2)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from manman_host.probes import answers
+from manman_host.probes import Answer, ask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -83,7 +83,25 @@ async def test_a_source_server_answers_at_once_or_after_a_challenge(
     reply: Callable[[bytes], bytes | None], *, answered: bool
 ) -> None:
     async with udp(reply) as port:
-        assert await answers("a2s", LOCAL, port, timeout_s=0.3) is answered
+        assert (await ask("a2s", LOCAL, port, timeout_s=0.3) is not None) is answered
+
+
+@pytest.mark.parametrize(
+    ("reply", "players"),
+    [
+        (ANSWER + b"\xf0\x00\x05\x10\x00dl", (5, 16)),
+        (ANSWER + b"\xf0\x00\x05", (None, None)),
+        (ANSWER, (None, None)),
+        (b"\xff\xff\xff\xffm1.2.3.4:27015\x00name\x00map\x00folder\x00game\x00\x00\x20\x2f", (0, 32)),
+        (b"\xff\xff\xff\xffmold style", (None, None)),
+        (b"\xfe\xff\xff\xff part of more", (None, None)),
+    ],
+)
+async def test_a_source_server_says_how_many_players_it_has_or_nothing_is_known_of_them(
+    reply: bytes, players: tuple[int | None, int | None]
+) -> None:
+    async with udp(lambda _: reply) as port:
+        assert await ask("a2s", LOCAL, port, timeout_s=0.3) == players
 
 
 def status(text: bytes) -> bytes:
@@ -104,14 +122,32 @@ def status(text: bytes) -> bytes:
 )
 async def test_a_minecraft_server_answers_with_its_status(reply: bytes | None, *, answered: bool) -> None:
     async with tcp(reply) as (port, heard):
-        assert await answers("minecraft", LOCAL, port, timeout_s=0.3) is answered
+        assert (await ask("minecraft", LOCAL, port, timeout_s=0.3) is not None) is answered
     handshake = b"\x00\xff\xff\xff\xff\x0f\x09127.0.0.1" + struct.pack(">H", port) + b"\x01"
     assert heard == [struct.pack("B", len(handshake)) + handshake + b"\x01\x00"]
 
 
+@pytest.mark.parametrize(
+    ("text", "players"),
+    [
+        (b'{"players":{"max":20,"online":3}}', (3, 20)),
+        (b'{"players":{"max":-1,"online":0}}', (0, None)),
+        (b'{"players":{"max":true,"online":"3"}}', (None, None)),
+        (b'{"players":[]}', (None, None)),
+        (b'{"players":{"online":3}}', (None, None)),
+        (b"{ but no json", (None, None)),
+    ],
+)
+async def test_a_minecraft_server_says_how_many_players_it_has_or_nothing_is_known_of_them(
+    text: bytes, players: tuple[int | None, int | None]
+) -> None:
+    async with tcp(status(text)) as (port, _):
+        assert await ask("minecraft", LOCAL, port, timeout_s=0.3) == players
+
+
 async def test_a_connection_that_is_accepted_is_enough_for_tcp() -> None:
     async with tcp(None) as (port, _):
-        assert await answers("tcp", LOCAL, port, timeout_s=1.0)
+        assert await ask("tcp", LOCAL, port, timeout_s=1.0) == Answer()
 
 
 @pytest.mark.parametrize("kind", ["tcp", "a2s", "minecraft"])
@@ -119,5 +155,5 @@ async def test_where_nobody_listens_nobody_answers_and_that_is_known_at_once(kin
     async with tcp(None) as (port, _):
         pass
     began = time.monotonic()
-    assert not await answers(kind, LOCAL, port, timeout_s=5.0)
+    assert await ask(kind, LOCAL, port, timeout_s=5.0) is None
     assert time.monotonic() - began < 4.0

@@ -32,9 +32,11 @@ from manman_host.docker_engine import DockerEngine
 from manman_host.identity import register
 from manman_host.orphans import asks_api, sweep_orphans
 from manman_host.recovery import recover
+from manman_host.sampling import Sampler
 from manman_host.session_folder import DataFolder
 from manman_host.session_start import Parts
 from manman_host.supervisor import Supervisor
+from manman_host.usage_metrics import shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -94,11 +96,16 @@ async def run_as(identity: Identity, settings: Settings, health: Health, channel
             group.create_task(announcer.run())
             await _say_hello(announcer)
             await _recover_patiently(parts, supervisor)
-            beating = group.create_task(_beat(parts, publisher, supervisor))
+            sampler = Sampler(engine, data.inner, supervisor.playing, interval_s=settings.stats_interval_seconds)
+            beating = group.create_task(_beat(parts, publisher, supervisor, sampler))
+            group.create_task(sampler.run())
             group.create_task(_sweep_for_ever(parts, supervisor, channel))
             queue = topology.host_command_queue(identity.server_id)
             try:
-                await consume(connection, queue, supervisor.handle, concurrency=COMMANDS_AT_ONCE, component=commands)
+                with shown(sampler):
+                    await consume(
+                        connection, queue, supervisor.handle, concurrency=COMMANDS_AT_ONCE, component=commands
+                    )
             finally:
                 beating.cancel()  # a heartbeat after the good-bye would take it back
                 with contextlib.suppress(Unavailable):
@@ -110,7 +117,7 @@ def _data_folder(settings: Settings) -> DataFolder:
     return DataFolder(inner=inner, outer=outer, environment=settings.environment)
 
 
-async def _beat(parts: Parts, publisher: Publisher, supervisor: Supervisor) -> None:
+async def _beat(parts: Parts, publisher: Publisher, supervisor: Supervisor, sampler: Sampler) -> None:
     await heartbeat.beat(
         publisher,
         parts.identity,
@@ -118,6 +125,7 @@ async def _beat(parts: Parts, publisher: Publisher, supervisor: Supervisor) -> N
         public_address=parts.settings.public_address,
         inventory=supervisor.inventory,
         measure=functools.partial(_measure, parts.engine, parts.data.inner),
+        take_samples=sampler.take,
     )
 
 

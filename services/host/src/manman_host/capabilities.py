@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from importlib.metadata import version
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from manman.messages.health import Capabilities
 from manman.v1 import servers_pb2
+from manman_host.machine import memory_kib
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 AGENT = f"manman-py/{version('manman-host')}"
 FEATURES = (
@@ -27,7 +31,7 @@ MEBI = 1024 * 1024
 
 def measure(data_dir: Path, docker_version: str) -> Capabilities:
     """Measure memory, cores, load and disk of this machine."""
-    memory = _meminfo()
+    memory = memory_kib()
     cores = os.cpu_count() or 1
     busy = os.getloadavg()[0]
     return Capabilities(
@@ -50,12 +54,3 @@ def to_registration(measured: Capabilities, ranges: list[tuple[int, int, str]]) 
         docker_version=measured.docker_version,
         available_ports=[servers_pb2.PortRange(start=start, end=end, protocol=name) for start, end, name in ranges],
     )
-
-
-def _meminfo() -> dict[str, int]:
-    """Return /proc/meminfo in KiB; empty where there is none."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return {}
-    return {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}

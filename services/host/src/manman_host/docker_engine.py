@@ -16,6 +16,7 @@ from docker.errors import APIError, NotFound
 from docker.types import LogConfig, Mount
 
 from manman.errors import Conflict
+from manman_host.container_usage import Usage, read_usage
 from manman_host.docker_door import DockerDoor
 from manman_host.docker_images import DockerImages
 
@@ -245,6 +246,14 @@ class DockerEngine:
             return [
                 _found_network(network.attrs) for network in self._client.networks.list(filters=filters, greedy=True)
             ]
+
+        return await self._door.call(look)
+
+    async def usage(self, container_id: str) -> Usage | None:
+        """Return what a container has used so far, None when it does not run. It takes up to a second of waiting."""
+
+        def look() -> Usage | None:
+            return read_usage(self._client.api.stats(container_id, stream=False, one_shot=True))
 
         return await self._door.call(look)
 

@@ -1,4 +1,4 @@
-"""Watches one running game: whether players can come, and whether it still answers them.
+"""Watches one running game: whether players can come, whether it still answers them, and how many there are.
 
 A line of its output or the first answer to its query means ready. A game that answered once and then stays silent
 for its config's limit hangs. What follows from either is not decided here.
@@ -18,8 +18,9 @@ import structlog
 
 from manman.bus.connection import Backoff
 from manman.domain.patterns import compile_pattern
-from manman.errors import ManManError
+from manman.errors import ManManError, Unavailable
 from manman_host import probes, session_remains
+from manman_host.probes import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,15 +102,19 @@ class GameWatch:
         limit_s = self._wanted.liveness_limit_seconds
         answered_at, silences = time.monotonic() if self._folder.has_answered() else 0.0, 0
         while True:
-            answer = await self._answers()
-            if answer:
+            answer, was_asked = None, True
+            try:
+                answer = await self._ask_once()
+            except Unavailable:
+                was_asked = False
+            if answer is not None:
                 if not answered_at:
                     self._folder.note_answer()
                 self._is_ready()
                 answered_at, silences = time.monotonic(), 0
                 if not limit_s:
                     return
-            elif answer is None:
+            elif not was_asked:
                 answered_at, silences = answered_at and time.monotonic(), 0
             elif answered_at:
                 silences += 1
@@ -119,24 +124,35 @@ class GameWatch:
                     return
             await asyncio.sleep(self._parts.settings.query_interval_seconds)
 
-    async def _answers(self) -> bool | None:
-        """Ask once; look for the game's address when it is not known, and again when it does not answer there.
+    async def players(self) -> Answer:
+        """Ask a game that is ready how many players there are; nothing is known of one that does not tell."""
+        if self._wanted.query not in probes.COUNTING or not self._ready.is_set():
+            return Answer()
+        try:
+            return await self._ask_once() or Answer()
+        except Unavailable:
+            return Answer()
 
-        None: nobody knows whether it was the game that did not answer, because the engine does not say where it is.
+    async def _ask_once(self) -> Answer | None:
+        """Ask; look for the game's address when it is not known, and again when it does not answer there.
+
+        Raises:
+            Unavailable: nobody knows whether it was the game that did not answer; the engine does not say where it is.
+
         """
-        if self._address and await self._answers_at(self._address):
-            return True
+        if self._address and (answer := await self._ask_at(self._address)) is not None:
+            return answer
         found = await self._find_address()
         if not found:
-            return None
+            raise Unavailable("the game has no address")
         if found == self._address:
-            return False
+            return None
         self._address = found
-        return await self._answers_at(found)
+        return await self._ask_at(found)
 
     async def _find_address(self) -> str:
         found = await session_remains.find_containers(self._parts, self._session_id)
         return next((one.address for one in found if one.kind == "game"), "")
 
-    async def _answers_at(self, address: str) -> bool:
-        return await probes.answers(self._wanted.query, address, self._wanted.port, timeout_s=PROBE_TIMEOUT_S)
+    async def _ask_at(self, address: str) -> Answer | None:
+        return await probes.ask(self._wanted.query, address, self._wanted.port, timeout_s=PROBE_TIMEOUT_S)

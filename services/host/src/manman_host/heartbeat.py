@@ -1,6 +1,7 @@
 """The sign of life: every few seconds, with everything this host runs, and now and then with what it has to offer.
 
-A heartbeat that cannot be sent is dropped: the next one says the same, only newer.
+Samples go with the first heartbeat after they were taken. One that cannot be sent is dropped: the next one says the
+same, only newer.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from manman.bus.publisher import Publisher
+    from manman.messages.health import Samples
     from manman_host.identity import Identity
 
 CAPABILITIES_INTERVAL_S = 60.0
@@ -42,6 +44,7 @@ async def beat(
     public_address: str,
     inventory: Callable[[], list[SessionInventoryItem]],
     measure: Callable[[], Awaitable[Capabilities | None]],
+    take_samples: Callable[[], Samples | None],
 ) -> None:
     """Publish heartbeats for ever, the first at once. Ends by cancellation."""
     measured_at = -CAPABILITIES_INTERVAL_S
@@ -51,7 +54,13 @@ async def beat(
             with contextlib.suppress(TimeoutError):
                 capabilities = await asyncio.wait_for(measure(), MEASURE_TIMEOUT_S)
             measured_at = time.monotonic()
-        body = compose(identity, inventory(), public_address=public_address, capabilities=capabilities)
+        body = compose(
+            identity,
+            inventory(),
+            public_address=public_address,
+            capabilities=capabilities,
+            samples=take_samples(),
+        )
         try:
             await publisher.publish(
                 routing.EXCHANGE,
@@ -71,6 +80,7 @@ def compose(
     *,
     public_address: str,
     capabilities: Capabilities | None,
+    samples: Samples | None,
 ) -> Heartbeat:
     """Return the body. With too many sessions the list is left out: half a list would call the rest missing."""
     counts = Counter(session.status for session in sessions)
@@ -90,4 +100,5 @@ def compose(
         capabilities=capabilities,
         sessions=sessions if len(sessions) <= MAX_INVENTORY else None,
         public_address=public_address,
+        samples=samples,
     )

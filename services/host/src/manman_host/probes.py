@@ -4,15 +4,17 @@
     a2s        Source: A2S_INFO over UDP, with the challenge that newer servers send first
     minecraft  Java edition: a handshake for the state "status", then a status request, over TCP
 
-A probe judges nothing: silence may mean that the game is not there yet, or hangs, or that the network does.
+A probe judges nothing: silence may mean that the game is not there yet, or hangs, or that the network does. What an
+answer says of players is kept; one that says nothing of them, or what nobody can read, is an answer all the same.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,48 +22,67 @@ if TYPE_CHECKING:
 MAX_DATAGRAMS = 16
 MAX_CHALLENGES = 2
 MAX_STATUS_BYTES = 1 << 21
+MAX_COUNT = 2**31 - 1
 VARINT_BYTES = 5
 
 A2S_INFO = b"\xff\xff\xff\xffTSource Engine Query\x00"
 A2S_WHOLE, A2S_SPLIT = b"\xff\xff\xff\xff", b"\xfe\xff\xff\xff"
-A2S_CHALLENGE, A2S_ANSWERS = b"A", (b"I", b"m")
-"""Kinds of replies; `m` is what servers before Source say."""
+A2S_CHALLENGE, A2S_ANSWERS = b"A", {b"I": (1, 4, 2), b"m": (0, 5, 0)}
+"""Kinds of replies; `m` is what servers before Source say. The numbers of players and of places for them, a byte each,
+stand behind so many bytes, so many texts and so many bytes again."""
+
+COUNTING = frozenset({"a2s", "minecraft"})
+"""The kinds whose answers tell how many players there are."""
 
 
 class NonsenseError(Exception):
     """Somebody answered, but not in this protocol."""
 
 
-async def answers(kind: str, host: str, port: int, *, timeout_s: float) -> bool:
-    """Tell whether the game at that address answers a probe of that kind within the time."""
+class Answer(NamedTuple):
+    """A game's answer, and what it says of players; None is not known."""
+
+    players: int | None = None
+    players_max: int | None = None
+
+
+async def ask(kind: str, host: str, port: int, *, timeout_s: float) -> Answer | None:
+    """Return what the game at that address answers to a probe of that kind, None when it does not within the time."""
     try:
         async with asyncio.timeout(timeout_s):
-            await _PROBES[kind](host, port)
+            return await _PROBES[kind](host, port)
     except (OSError, TimeoutError, EOFError, NonsenseError):
-        return False
-    return True
+        return None
 
 
-async def _tcp(host: str, port: int) -> None:
+async def _tcp(host: str, port: int) -> Answer:
     async with _connection(host, port):
-        return
+        return Answer()
 
 
-async def _a2s(host: str, port: int) -> None:
+async def _a2s(host: str, port: int) -> Answer:
     async with _datagrams(host, port) as (send, receive):
         send(A2S_INFO)
         for _ in range(MAX_CHALLENGES):
             reply = await receive()
             head, kind = reply[:4], reply[4:5]
-            if head == A2S_SPLIT or (head == A2S_WHOLE and kind in A2S_ANSWERS):
-                return
+            if head == A2S_SPLIT:
+                return Answer()
+            if head == A2S_WHOLE and kind in A2S_ANSWERS:
+                return _players_of_a2s(reply[5:], *A2S_ANSWERS[kind])
             if head != A2S_WHOLE or kind != A2S_CHALLENGE:
                 break
             send(A2S_INFO + reply[5:9])
         raise NonsenseError(f"no answer to A2S_INFO: {reply[:16]!r}")
 
 
-async def _minecraft(host: str, port: int) -> None:
+def _players_of_a2s(body: bytes, before: int, texts: int, between: int) -> Answer:
+    parts = body[before:].split(b"\x00", texts)
+    counts = parts[-1][between : between + 2]
+    return Answer(*counts) if len(parts) > texts and len(counts) == 2 else Answer()  # noqa: PLR2004 - both numbers
+
+
+async def _minecraft(host: str, port: int) -> Answer:
     any_version = b"\xff\xff\xff\xff\x0f"  # -1: the client has not decided yet
     name = host.encode()
     handshake = b"\x00" + any_version + _varint(len(name)) + name + struct.pack(">H", port) + b"\x01"
@@ -70,13 +91,23 @@ async def _minecraft(host: str, port: int) -> None:
         await writer.drain()
         size_bytes = await _read_varint(reader)
         kind = await _read_varint(reader)
-        await _read_varint(reader)  # the length of the text
+        text_bytes = await _read_varint(reader)
         first = await reader.readexactly(1)
-        if kind != 0 or not 0 < size_bytes <= MAX_STATUS_BYTES or first != b"{":
+        if kind != 0 or not 0 < text_bytes < size_bytes <= MAX_STATUS_BYTES or first != b"{":
             raise NonsenseError(f"no status of {size_bytes} bytes: packet {kind}, {first!r}")
+        return _players_of_minecraft(first + await reader.readexactly(text_bytes - 1))
 
 
-_PROBES: dict[str, Callable[[str, int], Awaitable[None]]] = {"tcp": _tcp, "a2s": _a2s, "minecraft": _minecraft}
+def _players_of_minecraft(text: bytes) -> Answer:
+    try:
+        players = json.loads(text)["players"]
+        counts = [players["online"], players["max"]]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return Answer()
+    return Answer(*[count if type(count) is int and 0 <= count <= MAX_COUNT else None for count in counts])
+
+
+_PROBES: dict[str, Callable[[str, int], Awaitable[Answer]]] = {"tcp": _tcp, "a2s": _a2s, "minecraft": _minecraft}
 
 
 @contextlib.asynccontextmanager

@@ -94,7 +94,7 @@ class SessionRunner:
         )
         self._revival = WrapperRevival(parts, accepted, folder, self._wrapper, self._preparation.wrapper_spec)
         self._runs = asyncio.Event()
-        self._watch = GameWatch(
+        self.watch = GameWatch(
             parts, self.command, self._wrapper, folder, ready=self._is_ready, hangs=self._end_for_hanging
         )
         if recovered:
@@ -263,7 +263,7 @@ class SessionRunner:
         if self._hangs:  # an earlier life of this host did not get to ending it
             self.stop(StopWish())
         else:
-            await self._watch.run()
+            await self.watch.run()
 
     def _is_ready(self) -> None:
         if self.last_report.status == "running":

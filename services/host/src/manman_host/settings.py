@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from manman.domain.samples import LONGEST_INTERVAL_S
 from manman.settings import BusSettings, RpcClientSettings, RuntimeSettings
 from manman_host.session_folder import socket_path_problem
 
@@ -54,6 +55,12 @@ class Settings(RuntimeSettings, BusSettings, RpcClientSettings):
         description="how many processes and threads a game may have; its config wins; 0: any",
     )
     heartbeat_seconds: float = Field(default=3.0, gt=0, le=60, description="how often this host says that it is alive")
+    stats_interval_seconds: float = Field(
+        default=15.0,
+        ge=0,
+        le=LONGEST_INTERVAL_S,
+        description="how often CPU, memory, network, disk and players are looked at; 0: never",
+    )
     starting_report_seconds: float = Field(
         default=5.0, gt=0, description="how often a session in preparation is reported again"
     )

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from manman_host.session_start import Parts
 
 MAX_REMEMBERED = 1000
+PLAYING = frozenset({"running", "stopping"})
 RETRY_S = 5.0
 TURN_POLL_S = 0.5
 MAX_TURN_WAIT_S = 120.0
@@ -85,6 +86,10 @@ class Supervisor:
     def inventory(self) -> list[SessionInventoryItem]:
         """Return every session as the control plane knows it from us."""
         return [item for runner in self._runners.values() if (item := runner.inventory_item()) is not None]
+
+    def playing(self) -> list[SessionRunner]:
+        """Return the sessions whose game runs."""
+        return [runner for runner in self._runners.values() if runner.last_report.status in PLAYING]
 
     async def handle(self, delivery: Delivery) -> None:
         """Handle one command; returning acknowledges it. Raises `Invalid` for what is no command of ours."""
