@@ -18,11 +18,13 @@ from typing import Any
 
 import pytest
 
+from manman import clock
 from manman.bus import topology
 from manman.bus.subscription import subscribe
 from manman.messages import routing
 from manman.messages.codec import decode, encode
 from manman.messages.commands import Reply, SendInput
+from manman.messages.health import Samples, SessionSample
 from manman.messages.logs import LogLine
 from manman_devstack import apt
 from manman_devstack.control import by_grpc
@@ -72,6 +74,10 @@ class Game:
         if message.routing_key == routing.command_start(self._host.server_id):
             await self._host.report(session_id, "running")
             await self._print(session_id, "Starting minecraft server")
+            used = SessionSample(
+                session_id=session_id, cpu_cores=0.5, memory_bytes=734003200, players=3, players_max=20
+            )
+            await self._host.beat(samples=Samples(taken_at=clock.now(), interval_seconds=15, sessions=[used]))
         elif message.routing_key == routing.command_send_input(self._host.server_id):
             reply = encode(Reply(correlation_id=message.correlation_id, success=True, error=""))
             await self._host.publisher.publish("", message.reply_to, reply, message_id="r", persistent=False)

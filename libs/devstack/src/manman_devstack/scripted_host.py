@@ -21,7 +21,7 @@ from manman.bus.subscription import subscribe
 from manman.messages import routing
 from manman.messages.codec import decode, encode
 from manman.messages.commands import Reply, SendInput
-from manman.messages.health import Heartbeat, SessionInventoryItem
+from manman.messages.health import Heartbeat, Samples, SessionInventoryItem
 from manman.settings import BusSettings
 from manman_devstack.control import Control
 
@@ -35,9 +35,9 @@ class ScriptedHost:
     boot_id: uuid.UUID = field(default_factory=uuid.uuid4)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    async def beat(self, sessions: list[SessionInventoryItem] | None = None) -> None:
-        """Send a heartbeat, with an inventory if one is given."""
-        beat = Heartbeat(server_id=self.server_id, host_boot_id=self.boot_id, sessions=sessions)
+    async def beat(self, sessions: list[SessionInventoryItem] | None = None, *, samples: Samples | None = None) -> None:
+        """Send a heartbeat, with an inventory and with numbers if they are given."""
+        beat = Heartbeat(server_id=self.server_id, host_boot_id=self.boot_id, sessions=sessions, samples=samples)
         await self.say(routing.health_host(self.server_id), encode(beat))
 
     async def report(self, session_id: int, status: str, **more: object) -> str:
