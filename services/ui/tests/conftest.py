@@ -20,6 +20,7 @@ from manman.v1 import (
     server_game_configs_pb2,
     servers_pb2,
     sessions_pb2,
+    stats_pb2,
     values_pb2,
     volumes_pb2,
 )
@@ -56,6 +57,7 @@ class ControlPlane(api_pb2_grpc.ManManAPIServicer, log_processor_pb2_grpc.LogPro
         self.actions: dict[int, actions_pb2.ActionDefinition] = {}
         self.executions: list[actions_pb2.ActionExecution] = []
         self.action_error = ""
+        self.stats: list[stats_pb2.SessionStatsPoint] = []
 
     # ---- what tests do
 
@@ -142,6 +144,11 @@ class ControlPlane(api_pb2_grpc.ManManAPIServicer, log_processor_pb2_grpc.LogPro
             for line in self.lines.get(request.session_id, [])
         ]
         return sessions_pb2.GetSessionCrashRecordResponse(record=sessions_pb2.CrashRecord(lines=lines))
+
+    async def GetSessionStats(self, request: Any, context: Any) -> Any:
+        await self._up("GetSessionStats", context)
+        points = [point for point in self.stats if request.since <= point.at < request.until]
+        return stats_pb2.GetSessionStatsResponse(points=points, resolution_seconds=request.resolution_seconds)
 
     async def StartSession(self, request: Any, context: Any) -> Any:
         await self._up("StartSession", context)

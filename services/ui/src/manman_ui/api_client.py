@@ -18,6 +18,7 @@ from manman.v1 import (
     server_game_configs_pb2,
     servers_pb2,
     sessions_pb2,
+    stats_pb2,
     volumes_pb2,
 )
 from manman.v1.api_pb2_grpc import ManManAPIStub
@@ -134,6 +135,13 @@ class ApiClient:
         """Return what is kept about a crash, or raise NotFound."""
         request = sessions_pb2.GetSessionCrashRecordRequest(session_id=session_id)
         return (await self._call(self._api.GetSessionCrashRecord, request)).record
+
+    async def stats(self, session_id: int, *, since: int, until: int, step_s: int) -> list[stats_pb2.SessionStatsPoint]:
+        """Return what a session's game used between two times in Unix seconds, or raise NotFound."""
+        request = stats_pb2.GetSessionStatsRequest(
+            session_id=session_id, since=since, until=until, resolution_seconds=step_s
+        )
+        return list((await self._call(self._api.GetSessionStats, request)).points)
 
     async def sessions(
         self,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from manman.errors import NotFound
+from manman_ui.usage import LENGTH_S, STEP_S, Usage, end_of, usage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from manman_ui.api_client import ApiClient
 
 LIVE = ("pending", "starting", "running", "stopping")
+PLAYING = ("running", "stopping")
 
 AnswerT = TypeVar("AnswerT")
 
@@ -217,6 +219,18 @@ class Reading:
         if session.row.status != "crashed":
             return None
         return await self._once(("crash", session.id), lambda: self.api.crash(session.id))
+
+    async def usage(self, session: SessionView) -> Usage | None:
+        """Return what its game used in the last hour; None when it does not run, or nothing is known."""
+        if session.row.status not in PLAYING:
+            return None
+        now_s = int(self.now.timestamp())
+        end_s = end_of(now_s)
+        points = await self._once(
+            ("stats", session.id),
+            lambda: self.api.stats(session.id, since=end_s - LENGTH_S, until=end_s, step_s=STEP_S),
+        )
+        return usage(points, now_s)
 
     async def actions(self, session_id: int) -> list[ActionDefinition]:
         """Return what a session offers now, with its inputs; nothing unless it runs."""

@@ -15,6 +15,7 @@ MINUTE_S = 60
 HOUR_S = 3600
 DAY_S = 86400
 MEBIBYTES_PER_GIBIBYTE = 1024
+BYTES_PER_MEBIBYTE = 1 << 20
 
 TONES = {
     "running": "good",
@@ -114,6 +115,22 @@ def memory(mebibytes: int) -> str:
     if mebibytes < MEBIBYTES_PER_GIBIBYTE:
         return f"{mebibytes} MB"
     return f"{mebibytes / MEBIBYTES_PER_GIBIBYTE:.1f}".removesuffix(".0") + " GB"
+
+
+def size(size_bytes: float) -> str:
+    """Return an amount of memory given in bytes, as `memory` does."""
+    return memory(round(size_bytes / BYTES_PER_MEBIBYTE))
+
+
+def cores(number: float) -> str:
+    """Return how many cores are in use: `0.25 cores`, `1 core`, `1.5 cores`."""
+    text = f"{number:.2f}".rstrip("0").rstrip(".")
+    return "1 core" if text == "1" else f"{text} cores"
+
+
+def count(number: float) -> str:
+    """Return a number that may be a mean: `3`, `2.5`."""
+    return f"{number:.1f}".removesuffix(".0")
 
 
 def reason(code: str) -> str:

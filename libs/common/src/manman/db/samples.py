@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import text
 
-from manman.db.models import ServerSample, SessionSample
+from manman.db.models import Server, ServerSample, Session, SessionSample
 from manman.domain.samples import KEPT_STEP_S
 from manman.messages import health
 
@@ -39,9 +39,10 @@ class SampleRow(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """A table of samples: its key, what is measured with its type, and of what the peaks are kept."""
+    """A table of samples: whose they are, what is measured with its type, and of what the peaks are kept."""
 
     table: str
+    owners: str
     key: str
     measures: Mapping[str, str]
     peaks: Mapping[str, str]
@@ -73,6 +74,7 @@ def _mean(name: str) -> str:
 _RATES = {"received_bytes_per_second": "real", "sent_bytes_per_second": "real"}
 SESSIONS = Series(
     table=SessionSample.__tablename__,
+    owners=Session.__tablename__,
     key="session_id",
     measures={
         "cpu_cores": "real",
@@ -89,6 +91,7 @@ SESSIONS = Series(
 )
 SERVERS = Series(
     table=ServerSample.__tablename__,
+    owners=Server.__tablename__,
     key="server_id",
     measures={
         "cpu_cores": "real",
@@ -135,14 +138,18 @@ ADD_SERVER_SAMPLES = f"""
 def _put_together(series: Series) -> str:
     """Return the statement that puts whole steps of the oldest rows together.
 
-    All rows of a step go at once, so a step is never half of the rows that it had.
+    All rows of a step go at once, so a step is never half of the rows that it had. Their owners are locked first, as
+    their deletion does it, so that neither waits for the other in a circle.
     """
     key, table = series.key, series.table
     return f"""
         WITH oldest AS (
             SELECT {key}, at FROM {table} WHERE span_seconds < {KEPT_STEP_S} AND at < :before ORDER BY at LIMIT :limit
+        ), owners AS MATERIALIZED (
+            SELECT {key} FROM {series.owners} WHERE {key} IN (SELECT {key} FROM oldest) ORDER BY {key} FOR KEY SHARE
         ), due AS (
-            SELECT DISTINCT {key}, date_bin('{KEPT_STEP_S} s', at, 'epoch') AS step FROM oldest
+            SELECT DISTINCT {key}, date_bin('{KEPT_STEP_S} s', at, 'epoch') AS step
+            FROM oldest JOIN owners USING ({key})
         ), taken AS (
             DELETE FROM {table} t USING due
             WHERE t.{key} = due.{key} AND t.at >= due.step AND t.at < due.step + interval '{KEPT_STEP_S} s'
@@ -161,7 +168,8 @@ def _forget(series: Series) -> str:
     return f"""
         WITH old AS (
             DELETE FROM {series.table} WHERE ctid = ANY(ARRAY(
-                SELECT ctid FROM {series.table} WHERE span_seconds = {KEPT_STEP_S} AND at < :before LIMIT :limit))
+                SELECT ctid FROM {series.table} WHERE span_seconds = {KEPT_STEP_S} AND at < :before LIMIT :limit
+                FOR UPDATE SKIP LOCKED))
             RETURNING 1
         )
         SELECT count(*) FROM old

@@ -31,6 +31,7 @@ def detail_page(session_id: int) -> Page:
         return {
             "session": session,
             "crash": await reading.crash(session),
+            "usage": await reading.usage(session),
             "max_lines": MAX_LINES_SHOWN,
             "max_input": MAX_INPUT_CHARACTERS,
             **await actions.context(reading, session_id),
