@@ -58,6 +58,7 @@ async def test_a_game_is_deployed_started_played_and_stopped_and_every_row_says_
 
     await stage.say(session_id, "ping")
     await lines_until(platform.rest, session_id, "heard ping")
+    await eventually(lambda: is_measured(either, session_id, real_host), timeout_s=30)
 
     stopping = await either.call("StopSession", session_id=session_id)
     assert stopping["session"]["status"] in {"stopping", "stopped"}
@@ -69,6 +70,16 @@ async def test_a_game_is_deployed_started_played_and_stopped_and_every_row_says_
     )
     held = await database.row("SELECT * FROM server_ports WHERE sgc_id = %s", deployment_id)
     assert held["port"] == host_port, "the deployment keeps its port between sessions"
+
+
+async def is_measured(control: Control, session_id: int, server_id: int) -> None:
+    """Assert that it is known what the game and its host use."""
+    game = (await control.call("GetSessionStats", session_id=session_id))["points"]
+    host = (await control.call("GetServerStats", server_id=server_id))["points"]
+    assert game
+    assert int(game[-1]["memory_bytes"]) > 0
+    assert "cpu_cores" in game[-1], "the second look makes a rate"
+    assert int(host[-1]["memory_total_bytes"]) > int(game[-1]["memory_bytes"])
 
 
 async def test_a_game_that_ends_by_itself_is_completed_or_crashed_by_its_exit_code(
