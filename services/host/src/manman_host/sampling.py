@@ -109,12 +109,14 @@ class Sampler:
         if usage is None:
             return None
         look = _Look(container_id, at_s, usage)
-        before, self._looks[runner.session_id] = self._looks.get(runner.session_id, look), look
+        before = self._looks.get(runner.session_id, look)
+        self._looks[runner.session_id] = look
         return _session_sample(runner.session_id, before, look, answer)
 
     async def _host(self) -> HostSample:
         usage, at_s = await asyncio.to_thread(machine.look, self._data_dir), time.monotonic()
-        (before_s, before), self._machine = self._machine or (at_s, usage), (at_s, usage)
+        before_s, before = self._machine or (at_s, usage)
+        self._machine = at_s, usage
         return _host_sample(before, usage, at_s - before_s)
 
 

@@ -59,7 +59,7 @@ class UsageCollector(Collector):
         if samples is None:
             return
         for name, text in MACHINE.items():
-            value = getattr(samples.host, name)
+            value = getattr(samples.host, name, None)
             if value is not None:
                 yield GaugeMetricFamily(f"manman_host_{name}", text, value=value)
         for name, text in GAME.items():
