@@ -16,10 +16,10 @@ UV = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("
 # What each service must not drag in (design: the execution plane has no database, the wrapper is small).
 FORBIDDEN = {
     "api": {"docker", "alembic"},
-    "processor": {"fastapi", "docker", "alembic", "grpc"},
-    "migration": {"fastapi", "docker", "aio_pika", "boto3", "grpc"},
+    "processor": {"fastapi", "docker", "alembic", "grpc_health"},
+    "migration": {"fastapi", "docker", "aio_pika", "boto3", "grpc", "opentelemetry"},
     "host": {"sqlalchemy", "psycopg", "boto3", "fastapi"},
-    "wrapper": {"sqlalchemy", "psycopg", "boto3", "fastapi", "aio_pika", "uvicorn"},
+    "wrapper": {"sqlalchemy", "psycopg", "boto3", "fastapi", "aio_pika", "uvicorn", "opentelemetry"},
     "ui": {"sqlalchemy", "psycopg", "boto3", "aio_pika", "docker"},
 }
 

@@ -31,6 +31,7 @@ from manman.messages.logs import LogLine
 from manman.messages.status import SessionReported
 from manman.rpc.client import channel_to_api
 from manman.settings import BusSettings
+from manman.tracing import OFF, Tracer
 from manman_devstack import debian_base, images
 from manman_devstack.eventually import eventually
 from manman_host import app
@@ -206,9 +207,10 @@ class HostProcess:
 class HostHere:
     """The host of a world, inside the test's own process: it is there at once."""
 
-    def __init__(self, world: World, group: asyncio.TaskGroup) -> None:
+    def __init__(self, world: World, group: asyncio.TaskGroup, tracer: Tracer) -> None:
         self._world = world
         self._group = group
+        self._tracer = tracer
 
     async def start(self) -> None:
         self._task = self._group.create_task(self._serve())
@@ -217,7 +219,7 @@ class HostHere:
         settings = Settings(**{name.lower(): value for name, value in self._world.variables.items()})
         async with channel_to_api(settings) as channel:
             identity = Identity(self._world.server_id, "test", settings.environment, uuid4())
-            await app.run_as(identity, settings, Health(), channel)
+            await app.run_as(identity, settings, Health(), channel, self._tracer)
 
     async def end(self) -> None:
         self._task.cancel()
@@ -249,9 +251,14 @@ async def world(amqp_url: str, docker_host: str, engine: docker.DockerClient, ga
 
 
 @pytest.fixture
-async def host_here(world: World) -> AsyncIterator[HostHere]:
+def tracer() -> Tracer:
+    return OFF
+
+
+@pytest.fixture
+async def host_here(world: World, tracer: Tracer) -> AsyncIterator[HostHere]:
     async with asyncio.TaskGroup() as group:
-        host = HostHere(world, group)
+        host = HostHere(world, group, tracer)
         await host.start()
         yield host
         await host.end()

@@ -163,6 +163,29 @@ class RpcClientSettings(Fragment):
     )
 
 
+class TracingSettings(Fragment):
+    """Where traces go, if anywhere: any OpenTelemetry collector."""
+
+    otel_exporter_otlp_endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s/]+/?)?$",
+        description="OTLP gRPC collector of traces, such as http://localhost:4317, or https: for TLS; empty: no traces",
+    )
+    otel_sdk_disabled: bool = Field(default=False, description="no traces, whatever the endpoint")
+    otel_traces_disabled: bool = Field(default=False, description="the same")
+    otel_traces_sampler_arg: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of the traces beginning in this process that is kept; the others go on as they began",
+    )
+
+    @property
+    def traces_are_on(self) -> bool:
+        """Whether there is a collector, and nobody has switched traces off."""
+        return bool(self.otel_exporter_otlp_endpoint) and not (self.otel_sdk_disabled or self.otel_traces_disabled)
+
+
 class ObjectStoreSettings(Fragment):
     """Where archives and backups go: any S3 service."""
 

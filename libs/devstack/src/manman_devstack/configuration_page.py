@@ -27,6 +27,7 @@ _TITLES = {
     "BusSettings": "Message broker",
     "RpcClientSettings": "Calling the API",
     "ObjectStoreSettings": "Object store",
+    "TracingSettings": "Traces",
 }
 _INTRODUCTION = """\
 # Configuration

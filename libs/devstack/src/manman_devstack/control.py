@@ -86,9 +86,9 @@ async def by_grpc(address: str) -> AsyncIterator[Control]:
 
 
 @contextlib.asynccontextmanager
-async def by_rest(base_url: str) -> AsyncIterator[Control]:
-    """Keep HTTP connections for the block."""
-    async with httpx2.AsyncClient(base_url=base_url, timeout=TIMEOUT_S, trust_env=False) as http:
+async def by_rest(base_url: str, *, headers: Mapping[str, str] | None = None) -> AsyncIterator[Control]:
+    """Keep HTTP connections for the block; every request has these headers."""
+    async with httpx2.AsyncClient(base_url=base_url, timeout=TIMEOUT_S, trust_env=False, headers=headers) as http:
         yield RestControl(http)
 
 

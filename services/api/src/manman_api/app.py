@@ -29,6 +29,7 @@ from manman.rpc.chain import Chain
 from manman.rpc.metrics import CallMetrics
 from manman.rpc.server import serve, tls_credentials
 from manman.rpc.services import Service
+from manman.tracing import OFF, traced
 from manman.v1 import (
     access_control_pb2,
     api_pb2,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from manman.bus.connection import Connection
     from manman.db.unit_of_work import Uow
     from manman.rpc.access import Caller, Verify
+    from manman.tracing import Tracer
     from manman_api.settings import Settings
 
 
@@ -81,6 +83,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
     """Serve gRPC, REST and probes while the block runs."""
     health = Health()
     async with contextlib.AsyncExitStack() as stack:
+        tracer = await stack.enter_async_context(traced(settings, "api"))
         engine = await stack.enter_async_context(connected(settings))
         health.add("database", lambda: ping(engine))
         probes = await stack.enter_async_context(health.serve(settings.health_check_host, settings.health_check_port))
@@ -90,7 +93,7 @@ async def serving(settings: Settings) -> AsyncIterator[Addresses]:
         requests = await stack.enter_async_context(Requests(broker))
         uow = UnitOfWork(engine)
         verify = await stack.enter_async_context(verifying(settings, uow, health))
-        chain = chain_of(settings, uow, verify)
+        chain = chain_of(settings, uow, verify, tracer)
         services = services_of(parts(settings, uow, broker, requests))
         grpc = await stack.enter_async_context(
             serve(
@@ -143,10 +146,11 @@ async def verifying(settings: Settings, uow: Uow, health: Health) -> AsyncIterat
         yield verify
 
 
-def chain_of(settings: Settings, uow: Uow, verify: Verify) -> Chain:
-    """Return the steps around every call: who calls by the mode that is set, the protos' rules, audit, counts."""
+def chain_of(settings: Settings, uow: Uow, verify: Verify, tracer: Tracer = OFF) -> Chain:
+    """Return the steps around every call: who calls by the mode that is set, the protos' rules, audit, counts, spans."""
     authenticate = authenticate_by_mode(settings.grpc_auth_mode, verify)
-    return Chain(authenticate, request_rules(), journal=DatabaseJournal(uow, clock.now), meter=CallMetrics())
+    journal = DatabaseJournal(uow, clock.now)
+    return Chain(authenticate, request_rules(), journal=journal, meter=CallMetrics(), tracer=tracer)
 
 
 def parts(settings: Settings, uow: Uow, broker: Connection, requests: Requests) -> Parts:

@@ -10,13 +10,13 @@ from pydantic_settings import NoDecode
 
 from manman.domain.ports import PortRange, parse_ranges
 from manman.errors import Invalid
-from manman.settings import BusSettings, DatabaseSettings, RuntimeSettings
+from manman.settings import BusSettings, DatabaseSettings, RuntimeSettings, TracingSettings
 from manman_api.oidc import read_roles
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 
 
-class Settings(RuntimeSettings, DatabaseSettings, BusSettings):
+class Settings(RuntimeSettings, DatabaseSettings, BusSettings, TracingSettings):
     """Everything the api reads from its environment, once, at start."""
 
     port: int = Field(default=50051, ge=0, le=65535, description="gRPC port; 0 picks a free one")

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import msgspec
 import structlog
 
-from manman import clock
+from manman import clock, tracing
 from manman.bus.connection import Backoff
 from manman.bus.publisher import Unroutable
 from manman.errors import Unavailable
@@ -39,11 +39,14 @@ log = structlog.get_logger(__name__)
 class Announcer:
     """The only publisher of status reports in a host. `run` it in a TaskGroup."""
 
-    def __init__(self, publisher: Publisher, identity: Identity) -> None:
+    def __init__(self, publisher: Publisher, identity: Identity, tracer: tracing.Tracer = tracing.OFF) -> None:
         """Speak for `identity`; nothing is sent before `run`."""
+        self._tracer = tracer
         self._publisher = publisher
         self._identity = identity
         self._waiting: deque[SessionReported] = deque()
+        self._parents: dict[int, str] = {}
+        """The traces that waiting reports are part of, by their numbers; the others begin one."""
         self._wake = asyncio.Event()
         self._confirmed = asyncio.Condition()
         self._seq = 0
@@ -64,6 +67,8 @@ class Announcer:
         if len(self._waiting) >= MAX_WAITING:
             self._drop_one()
         self._waiting.append(report)
+        if (parent := tracing.current()) is not None:
+            self._parents[self._seq] = parent
         self._wake.set()
         return self._seq
 
@@ -72,6 +77,7 @@ class Announcer:
         index = next((index for index, report in enumerate(self._waiting) if report.status not in OVER), 0)
         dropped = self._waiting[index]
         del self._waiting[index]
+        self._parents.pop(dropped.seq, None)
         log.warning("report_dropped", session_id=dropped.session_id, status=dropped.status)
 
     async def confirmed(self, seq: int) -> None:
@@ -112,17 +118,20 @@ class Announcer:
 
     async def _publish(self, report: SessionReported) -> None:
         event_id = report.event_id if isinstance(report.event_id, UUID) else uuid4()
-        await self._publisher.publish(
-            routing.EXCHANGE,
-            routing.status_session(report.session_id),
-            encode(report),
-            message_id=str(event_id),
-            mandatory=True,
-        )
+        facts: tracing.Attributes = {"manman.session_id": report.session_id, "manman.status": report.status}
+        with self._tracer.span("report", parent=self._parents.get(report.seq), kind="producer", attributes=facts):
+            await self._publisher.publish(
+                routing.EXCHANGE,
+                routing.status_session(report.session_id),
+                encode(report),
+                message_id=str(event_id),
+                mandatory=True,
+            )
 
     async def _mark_known(self, report: SessionReported) -> None:
         if self._waiting and self._waiting[0] is report:
             self._waiting.popleft()
+            self._parents.pop(report.seq, None)
         if report.session_id in self._known or report.status not in OVER:  # else it would be kept for ever
             self._known[report.session_id] = report.status
         async with self._confirmed:

@@ -25,6 +25,7 @@ from manman.errors import ManManError, Unavailable
 from manman.health import Health
 from manman.periodic import run_periodically
 from manman.rpc.client import channel_to_api
+from manman.tracing import OFF, traced
 from manman_host import capabilities, heartbeat
 from manman_host.announcer import Announcer
 from manman_host.container_spec import base_labels
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     import grpc
 
     from manman.messages.health import Capabilities
+    from manman.tracing import Tracer
     from manman_host.identity import Identity
     from manman_host.settings import Settings
 
@@ -63,6 +65,7 @@ async def main(settings: Settings) -> None:
     health, engine, data = Health(), DockerEngine(settings.docker_host), _data_folder(settings)
     async with (
         health.serve(settings.health_check_host, settings.health_check_port),
+        traced(settings, "host") as tracer,
         channel_to_api(settings) as channel,
     ):
         measured = await _measure_patiently(functools.partial(_measure, engine, data.inner))
@@ -75,10 +78,12 @@ async def main(settings: Settings) -> None:
             component=health.component("api"),
         )
         with logs.bind(server_id=identity.server_id):
-            await run_as(identity, settings, health, channel)
+            await run_as(identity, settings, health, channel, tracer)
 
 
-async def run_as(identity: Identity, settings: Settings, health: Health, channel: grpc.aio.Channel) -> None:
+async def run_as(
+    identity: Identity, settings: Settings, health: Health, channel: grpc.aio.Channel, tracer: Tracer = OFF
+) -> None:
     """Serve as a host that knows who it is: recover, beat, obey commands, sweep; until cancelled."""
     labels, data = base_labels(identity), _data_folder(settings)
     engine = DockerEngine(settings.docker_host, labels, registry_auth_file=settings.registry_auth_file)
@@ -90,8 +95,9 @@ async def run_as(identity: Identity, settings: Settings, health: Health, channel
         Publisher(connection) as publisher,
         Publisher(connection) as lines,
     ):
-        announcer = Announcer(publisher, identity)
-        parts = Parts(settings, identity, engine, data, announcer, asyncio.Semaphore(settings.max_parallel_starts))
+        announcer = Announcer(publisher, identity, tracer)
+        starts = asyncio.Semaphore(settings.max_parallel_starts)
+        parts = Parts(settings, identity, engine, data, announcer, starts, tracer)
         async with Supervisor(parts, connection, lines) as supervisor, asyncio.TaskGroup() as group:
             group.create_task(announcer.run())
             await _say_hello(announcer)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from manman import logs
+from manman import logs, tracing
 from manman.bus.connection import Backoff
 from manman.domain.readiness import READY
 from manman.domain.sessions import HUNG
@@ -180,7 +180,8 @@ class SessionRunner:
                         ending = await self._follow()
                     self._over.set()
                     watching.cancel()
-                    await self._conclude(ending, lines)
+                    with tracing.resume(self._trace_of_end()):
+                        await self._conclude(ending, lines)
                     self.finished.set()
                     self.accepted.set()
                 finally:
@@ -285,7 +286,8 @@ class SessionRunner:
         """Carry out every wish to stop, a kill beside a stop that still waits for the game."""
         while True:
             wish = await self._wishes.get()
-            group.create_task(self._end_game(wish))
+            with tracing.resume(wish.trace):
+                group.create_task(self._end_game(wish))
 
     async def _end_game(self, wish: StopWish) -> None:
         if self.last_report.status != "stopping":
@@ -363,6 +365,12 @@ class SessionRunner:
             log.warning("lines_given_up")
         await session_remains.remove(self._parts, self.session_id, self._plan.network, self._folder)
         self._parts.announcer.forget(self.session_id)
+
+    def _trace_of_end(self) -> str | None:
+        """Return the trace of who asked for the end, or of a start that failed; an end by itself begins one."""
+        if self._wish is not None:
+            return self._wish.trace
+        return None if self._runs.is_set() else tracing.current()
 
     async def _repeat_starting(self) -> None:
         while True:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from manman.errors import Conflict, Invalid, ManManError, TimedOut, Unavailable
+from manman.tracing import OFF
 from manman_host import config_files
 from manman_host.container_spec import BIND, base_labels
 from manman_host.docker_engine import ENGINE_SOCKET, SESSION_MOUNT, DockerEngine, WrapperSpec
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from manman.messages.commands import StartSession
+    from manman.tracing import Tracer
     from manman_host.announcer import Announcer
     from manman_host.container_spec import PlannedFile, SessionPlan
     from manman_host.identity import Identity
@@ -65,6 +67,7 @@ class Parts:
     data: DataFolder
     announcer: Announcer
     starts: asyncio.Semaphore
+    tracer: Tracer = OFF
 
 
 @dataclasses.dataclass(frozen=True)

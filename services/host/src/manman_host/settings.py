@@ -10,14 +10,14 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from manman.domain.samples import LONGEST_INTERVAL_S
-from manman.settings import BusSettings, RpcClientSettings, RuntimeSettings
+from manman.settings import BusSettings, RpcClientSettings, RuntimeSettings, TracingSettings
 from manman_host.session_folder import socket_path_problem
 
 PORT_RANGE = re.compile(r"(\d{1,5})-(\d{1,5})(?:/(tcp|udp))?", re.IGNORECASE)
 UNIX = "unix://"
 
 
-class Settings(RuntimeSettings, BusSettings, RpcClientSettings):
+class Settings(RuntimeSettings, BusSettings, RpcClientSettings, TracingSettings):
     """Everything a host needs to know before it asks the API who it is."""
 
     server_name: str = Field(default="", max_length=255, description="the host's name; empty: {hostname}-{ENVIRONMENT}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from manman import clock
+from manman import clock, tracing
 from manman.errors import Invalid, NotFound, Problem
 from manman.messages import routing
 from manman.messages.codec import decode
@@ -94,6 +94,11 @@ class Supervisor:
     async def handle(self, delivery: Delivery) -> None:
         """Handle one command; returning acknowledges it. Raises `Invalid` for what is no command of ours."""
         _, _, command = delivery.routing_key.partition(".session.")
+        parent = tracing.parent_in(delivery.headers)
+        with self._parts.tracer.span(f"process session.{command}", parent=parent, kind="consumer"):
+            await self._obey(command, delivery)
+
+    async def _obey(self, command: str, delivery: Delivery) -> None:
         match command:
             case "start":
                 await self._start(decode(StartSession, delivery.body))
@@ -101,7 +106,9 @@ class Supervisor:
                 stop = decode(StopSession, delivery.body)
                 await self._stop(stop.session_id, StopWish.from_command(stop))
             case "kill":
-                await self._stop(decode(KillSession, delivery.body).session_id, StopWish(kill=True))
+                await self._stop(
+                    decode(KillSession, delivery.body).session_id, StopWish(kill=True, trace=tracing.current())
+                )
             case "send_input":
                 if not self._was_typed(delivery.message_id):
                     await self._send_input(decode(SendInput, delivery.body))
@@ -268,7 +275,7 @@ class Supervisor:
         for other in self._runners.values():
             if other is not runner and other.command.sgc_id == runner.command.sgc_id:
                 log.info("stopped_by_force", session_id=other.session_id, by=runner.session_id)
-                other.stop(StopWish(kill=True))
+                other.stop(StopWish(kill=True, trace=tracing.current()))
 
     def _remember(self, report: SessionReported) -> None:
         self._ended[report.session_id] = msgspec.structs.replace(report, last_lines=[])  # known by now, and big

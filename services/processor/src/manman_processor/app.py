@@ -20,6 +20,7 @@ from manman.errors import Unavailable
 from manman.health import Health
 from manman.messages.routing import PROCESSOR_EVENT_KEYS
 from manman.periodic import run_periodically
+from manman.tracing import traced
 from manman_processor import census
 from manman_processor.dead_letters import Collector
 from manman_processor.dispatch import Dispatch
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from manman.bus.delivery import Delivery
     from manman.db.unit_of_work import Uow
     from manman.health import Component
+    from manman.tracing import Tracer
     from manman_processor.settings import Settings
 
 DRAIN_FIRST_S = 10.0
@@ -68,6 +70,7 @@ async def main(settings: Settings) -> None:
     health = Health()
     async with (
         health.serve(settings.health_check_host, settings.health_check_port),
+        traced(settings, "processor") as tracer,
         connected(settings) as engine,
         connect(
             settings, "processor", component=health.component("broker"), longest_pause_s=LONGEST_PAUSE_S
@@ -88,6 +91,7 @@ async def main(settings: Settings) -> None:
                 external_exchange=settings.external_exchange,
                 poll_s=settings.outbox_poll_seconds,
                 component=health.component("relay"),
+                tracer=tracer,
             )
             drained = relay.drained
             group.create_task(relay.run(), name="relay")
@@ -97,7 +101,7 @@ async def main(settings: Settings) -> None:
         group.create_task(run_periodically("census", lambda now: census.take(uow, now), interval_s), name="census")
         if "events" in settings.components:
             health.add("events", hearing.check)
-            group.create_task(_consume(settings, uow, connection, hearing, drained), name="events")
+            group.create_task(_consume(settings, uow, connection, hearing, drained, tracer=tracer), name="events")
         if "dead_letters" in settings.components:
             collector = Collector(
                 uow,
@@ -114,14 +118,14 @@ async def main(settings: Settings) -> None:
 
 
 async def _consume(
-    settings: Settings, uow: Uow, connection: Connection, hearing: Hearing, drained: asyncio.Event
+    settings: Settings, uow: Uow, connection: Connection, hearing: Hearing, drained: asyncio.Event, *, tracer: Tracer
 ) -> None:
     try:
         async with asyncio.timeout(DRAIN_FIRST_S):
             await drained.wait()
     except TimeoutError:
         log.warning("consuming_before_the_outbox_is_empty")
-    dispatch = Dispatch(uow, inventory_grace_s=settings.inventory_grace_seconds)
+    dispatch = Dispatch(uow, inventory_grace_s=settings.inventory_grace_seconds, tracer=tracer)
 
     async def listen(batch: list[Delivery]) -> Sequence[Exception | None]:
         try:

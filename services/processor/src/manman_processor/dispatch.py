@@ -18,7 +18,7 @@ import msgspec
 import structlog
 from prometheus_client import Counter, Histogram
 
-from manman import clock
+from manman import clock, tracing
 from manman.errors import Invalid, ManManError, Problem, TimedOut, Unavailable
 from manman.messages.codec import decode
 from manman.messages.health import Heartbeat
@@ -26,6 +26,7 @@ from manman.messages.status import HostReported, SessionReported
 from manman_processor.books import open_books
 from manman_processor.handlers.hosts import heartbeat_received, host_reported, samples_received
 from manman_processor.handlers.sessions import session_reported
+from manman_processor.traces import reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from manman.bus.delivery import Delivery
     from manman.db.unit_of_work import Uow
+    from manman.tracing import Span, Tracer
     from manman_processor.books import Books
 
 Message: TypeAlias = SessionReported | HostReported | Heartbeat
@@ -68,11 +70,19 @@ log = structlog.get_logger(__name__)
 class Dispatch:
     """Brings batches of reports into the database. Holds no state between them."""
 
-    def __init__(self, uow: Uow, *, inventory_grace_s: float, now: Callable[[], datetime] = clock.now) -> None:
-        """Work through `uow`, at the time that `now` tells."""
+    def __init__(
+        self,
+        uow: Uow,
+        *,
+        inventory_grace_s: float,
+        now: Callable[[], datetime] = clock.now,
+        tracer: Tracer = tracing.OFF,
+    ) -> None:
+        """Work through `uow`, at the time that `now` tells, and go on with the traces of reports."""
         self._uow = uow
         self._inventory_grace_s = inventory_grace_s
         self._now = now
+        self._tracer = tracer
 
     async def handle(self, batch: list[Delivery]) -> Sequence[Exception | None]:
         """Apply a batch; return for each message None or the error that refuses it.
@@ -103,21 +113,25 @@ class Dispatch:
         results: list[Exception | None] = [item if isinstance(item, ManManError) else None for item in messages]
         last_beat = _fold_heartbeats(messages)
         now = self._now()
-        async with self._uow.batch() as transaction:
-            books = await open_books(transaction, messages, now=now, grace_s=self._inventory_grace_s)
-            for index, message in enumerate(messages):
-                if isinstance(message, ManManError):
-                    continue
-                if isinstance(message, Heartbeat):
-                    samples_received(books, message, now=now)
-                    if last_beat[message.server_id] != index:
+        with reports(self._tracer, batch, messages) as spans:
+            async with self._uow.batch() as transaction:
+                books = await open_books(transaction, messages, now=now, grace_s=self._inventory_grace_s)
+                for index, message in enumerate(messages):
+                    if isinstance(message, ManManError):
                         continue
-                try:
-                    await self._apply(books, message, now)
-                except ManManError as error:
-                    results[index] = error
-            books.close()
-            await transaction.commit()
+                    if isinstance(message, Heartbeat):
+                        samples_received(books, message, now=now)
+                        if last_beat[message.server_id] != index:
+                            continue
+                    try:
+                        if index in spans:
+                            await self._apply_within(spans[index], books, message, now)
+                        else:
+                            await self._apply(books, message, now)
+                    except ManManError as error:
+                        results[index] = error
+                books.close()
+                await transaction.commit()
         if books.changed:
             log.info("sessions_changed", **books.changed)
         BATCH_SIZE.observe(len(batch))
@@ -125,6 +139,15 @@ class Dispatch:
         if told:
             LAG_SECONDS.observe(max(0.0, (self._now() - min(told)).total_seconds()))
         return results
+
+    async def _apply_within(self, span: Span, books: Books, message: Message, now: datetime) -> None:
+        """Apply a message that belongs to a trace, as does what it leads to; its span goes on until the commit."""
+        with tracing.resume(span.traceparent):
+            try:
+                await self._apply(books, message, now)
+            except ManManError as error:
+                span.end(error)
+                raise
 
     async def _apply(self, books: Books, message: Message, now: datetime) -> None:
         """Change the books as the message says; what it refuses has changed nothing. Asks the database nothing."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import Counter, Gauge
 
-from manman import clock
+from manman import clock, tracing
 from manman.bus.connection import Backoff
 from manman.bus.publisher import Outgoing, Unroutable
 from manman.bus.topology import declare_log_stream
@@ -28,6 +28,7 @@ from manman.errors import ManManError, NotFound, Unavailable
 from manman.messages import dead_letters
 from manman.messages.routing import COMMAND_START_PATTERN, EXTERNAL_EXCHANGE, matches
 from manman_processor.handlers.sessions import start_undeliverable
+from manman_processor.traces import sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from manman.db.unit_of_work import Uow
     from manman.health import Component
     from manman.settings import DatabaseSettings
+    from manman.tracing import Span, Tracer
 
 LOCK = 0x6D616E6D_7265
 """The advisory lock of the process that relays."""
@@ -75,6 +77,7 @@ class Relay:
         external_exchange: str,
         poll_s: float,
         component: Component,
+        tracer: Tracer = tracing.OFF,
     ) -> None:
         """Read through `uow`, publish through `publisher`, and tell `component` how it goes."""
         self._uow = uow
@@ -84,6 +87,7 @@ class Relay:
         self._external_exchange = external_exchange
         self._poll_s = poll_s
         self._component = component
+        self._tracer = tracer
         self.drained = asyncio.Event()
         """Set when the outbox was empty, or another process relays it."""
 
@@ -145,7 +149,10 @@ class Relay:
                 break
             else:
                 sendable.append(row)
-        results = await self._publisher.publish_many([self._outgoing(row, now) for row in sendable])
+        with sending(self._tracer, sendable) as spans:
+            results = await self._publisher.publish_many(
+                [self._outgoing(row, now, spans.get(row.id)) for row in sendable]
+            )
         for row, result in zip(sendable, results, strict=True):
             if result is None:
                 outcome.published.append(row.id)
@@ -177,8 +184,9 @@ class Relay:
                     group.create_task(declare(row, row.session_id))
         return failed
 
-    def _outgoing(self, row: Unpublished, now: datetime) -> Outgoing:
+    def _outgoing(self, row: Unpublished, now: datetime, span: Span | None) -> Outgoing:
         left_ms = None if row.expires_at is None else max(1, math.ceil((row.expires_at - now).total_seconds() * 1000))
+        headers = {dead_letters.REPLAYED: row.message_id} if row.replay_of else None
         return Outgoing(
             exchange=self._external_exchange if row.exchange == EXTERNAL_EXCHANGE else row.exchange,
             routing_key=row.routing_key,
@@ -186,7 +194,7 @@ class Relay:
             message_id=row.replay_of or row.message_id,
             mandatory=row.mandatory,
             expiration_ms=left_ms,
-            headers={dead_letters.REPLAYED: row.message_id} if row.replay_of else None,
+            headers=headers if span is None else tracing.carried(headers, span.traceparent),
         )
 
     async def _fail(self, rows: Sequence[Unpublished], errors: Mapping[int, str], now: datetime) -> None:

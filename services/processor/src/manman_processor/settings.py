@@ -8,12 +8,12 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from manman.messages.routing import PROCESSOR_EVENTS
-from manman.settings import BusSettings, DatabaseSettings, RuntimeSettings
+from manman.settings import BusSettings, DatabaseSettings, RuntimeSettings, TracingSettings
 
 COMPONENTS = ("events", "relay", "sweeps", "dead_letters")
 
 
-class Settings(DatabaseSettings, BusSettings, RuntimeSettings):
+class Settings(DatabaseSettings, BusSettings, RuntimeSettings, TracingSettings):
     """Where the processor works, what it does there, and how patient it is. All times are in seconds."""
 
     components: Annotated[tuple[str, ...], NoDecode] = Field(

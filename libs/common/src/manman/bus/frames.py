@@ -7,13 +7,12 @@ channel 1. Pure: no socket, no state.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from pamqp import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from manman.bus.publisher import Outgoing
 
 CHANNEL = 1
@@ -30,8 +29,33 @@ _CORRELATION_ID, _REPLY_TO, _EXPIRATION, _MESSAGE_ID = 0x0400, 0x0200, 0x0100, 0
 _TIMESTAMP, _APP_ID = 0x0040, 0x0008
 _JSON = b"\x10application/json"
 _PERSISTENT = b"\x02"
+_LENGTH = struct.Struct(">I")
 _TAG_AND_FLAGS = struct.Struct(">QB")
 _SIZE_AND_FLAGS = struct.Struct(">HHQH")
+
+
+class Headers(Mapping[str, object]):
+    """The headers of a message, read when somebody looks: most messages are handled without."""
+
+    __slots__ = ("_raw", "_values")
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._values: Mapping[str, object] | None = None
+
+    def __getitem__(self, name: str) -> object:
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def _read(self) -> Mapping[str, object]:
+        if self._values is None:
+            self._values = decode.field_table(self._raw)[1]
+        return self._values
 
 
 class Properties(NamedTuple):
@@ -90,15 +114,15 @@ def read_header(payload: bytes) -> Properties:
     """Return what a header frame says. Properties behind the message id are of no interest here."""
     _, _, size, flags = _SIZE_AND_FLAGS.unpack_from(payload)
     at = _SIZE_AND_FLAGS.size
-    headers = _NO_HEADERS
+    headers: Mapping[str, object] = _NO_HEADERS
     correlation_id = reply_to = message_id = None
     if flags & _CONTENT_TYPE:
         at += 1 + payload[at]
     if flags & _CONTENT_ENCODING:
         at += 1 + payload[at]
     if flags & _HEADERS:
-        used, headers = decode.field_table(payload[at:])
-        at += used
+        end = at + _LENGTH.size + _LENGTH.unpack_from(payload, at)[0]
+        headers, at = Headers(payload[at:end]), end
     at += (flags & _DELIVERY_MODE != 0) + (flags & _PRIORITY != 0)
     if flags & _CORRELATION_ID:
         correlation_id, at = _read_short(payload, at)

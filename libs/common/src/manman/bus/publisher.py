@@ -16,7 +16,7 @@ import msgspec
 import prometheus_client
 from aio_pika.exceptions import PublishError
 
-from manman import clock
+from manman import clock, tracing
 from manman.bus.confirms import RETURNED
 from manman.bus.connection import (
     CLOSE_TIMEOUT_S,
@@ -109,6 +109,7 @@ class Publisher:
     ) -> None:
         """Send one message and wait for its confirm, `timeout_s` at most, reconnecting included.
 
+        Within a span its header says so.
         Unroutable if `mandatory` and no queue takes it, Unavailable if the broker is away or did not confirm.
         """
         message = Outgoing(
@@ -118,7 +119,7 @@ class Publisher:
             message_id=message_id,
             mandatory=mandatory,
             expiration_ms=expiration_ms,
-            headers=headers,
+            headers=tracing.carried(headers, tracing.current()),
             correlation_id=correlation_id,
             reply_to=reply_to,
             persistent=persistent,

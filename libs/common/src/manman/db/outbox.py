@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 import msgspec
 from sqlalchemy import CursorResult, delete, func, select, text, update
 
+from manman import tracing
 from manman.db.models import Outbox
 from manman.db.models.pending import SETTLED, UNPUBLISHED
 from manman.messages import codec
@@ -32,7 +33,7 @@ CHANNEL = "manman_outbox"
 """The NOTIFY channel."""
 
 
-class Added(msgspec.Struct, gc=False):
+class Added(msgspec.Struct, omit_defaults=True, gc=False):
     """A row to be written. `body` is text here, because JSON carries it into the database."""
 
     message_id: UUID
@@ -43,6 +44,7 @@ class Added(msgspec.Struct, gc=False):
     session_id: int | None
     expires_at: datetime | None
     sgc_id: int | None = None
+    trace: str | None = None
 
 
 class Unpublished(msgspec.Struct, gc=False):
@@ -57,23 +59,24 @@ class Unpublished(msgspec.Struct, gc=False):
     session_id: int | None
     expires_at: datetime | None
     replay_of: str | None
+    trace: str | None
 
 
 _WRITE = f"""
     WITH given AS (
         SELECT *, row_number() OVER (PARTITION BY sgc_id ORDER BY ordinality) AS number
         FROM ROWS FROM (json_to_recordset(%(rows)s) AS (message_id uuid, exchange text, routing_key text, body text,
-            mandatory boolean, session_id bigint, expires_at timestamptz, sgc_id bigint)) WITH ORDINALITY
+            mandatory boolean, session_id bigint, expires_at timestamptz, sgc_id bigint, trace text)) WITH ORDINALITY
     ), counted AS (
         INSERT INTO event_sequences AS s (sgc_id, newest)
         SELECT sgc_id, count(*) FROM given WHERE sgc_id IS NOT NULL GROUP BY sgc_id ORDER BY sgc_id
         ON CONFLICT (sgc_id) DO UPDATE SET newest = s.newest + excluded.newest
         RETURNING sgc_id, newest
     ), added AS (
-        INSERT INTO outbox (message_id, exchange, routing_key, body, mandatory, session_id, expires_at)
+        INSERT INTO outbox (message_id, exchange, routing_key, body, mandatory, session_id, expires_at, trace)
         SELECT message_id, exchange, routing_key, convert_to(CASE WHEN sgc_id IS NULL THEN body ELSE
                 left(body, -1) || ',"sequence":' || newest - max(number) OVER (PARTITION BY sgc_id) + number || '}}'
-            END, 'UTF8'), mandatory, session_id, expires_at
+            END, 'UTF8'), mandatory, session_id, expires_at, trace
         FROM given LEFT JOIN counted USING (sgc_id)
         ORDER BY ordinality
     )
@@ -82,7 +85,7 @@ _WRITE = f"""
 """An event about a deployment gets the next number of that deployment into its body: in the order of commits, because
 whoever numbers events of it holds its row until the commit. Nobody locks anything after that, and those rows in the
 order of their ids: nobody waits in a circle."""
-_COLUMNS = "id, message_id::text, exchange, routing_key, body, mandatory, session_id, expires_at, replay_of"
+_COLUMNS = "id, message_id::text, exchange, routing_key, body, mandatory, session_id, expires_at, replay_of, trace"
 _UNPUBLISHED = f"""
     SELECT {_COLUMNS} FROM outbox WHERE published_at IS NULL AND failed_at IS NULL ORDER BY id LIMIT %(limit)s
 """  # noqa: S608 - names of ours
@@ -165,6 +168,7 @@ class Additions:
         return self._add(Added(message_id, EXTERNAL_EXCHANGE, routing_key, body_text, False, session_id, None, sgc_id))
 
     def _add(self, row: Added) -> UUID:
+        row.trace = tracing.current()
         self._added.append(row)
         return row.message_id
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
 
-from manman import logs
+from manman import logs, tracing
 from manman.errors import Invalid, ManManError, TimedOut, Unavailable
 from manman.rpc import access, audit, idempotency
 from manman.rpc.errors import CallFailed, code_name, to_failure
@@ -85,6 +85,7 @@ class Chain:
     `validate` says what is wrong with a request; None where requests come from our own code only. `timeout_s` is how
     long answering may take when the caller gave no deadline. `journal` keeps a record of every call that may change
     something; None where nobody asks who did what. `meter` hears of every call; None where nobody counts them.
+    `tracer` makes a span of every call, streams apart.
     """
 
     def __init__(
@@ -95,7 +96,9 @@ class Chain:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         journal: audit.Journal | None = None,
         meter: Meter | None = None,
+        tracer: tracing.Tracer = tracing.OFF,
     ) -> None:
+        self._tracer = tracer
         self._authenticate = authenticate
         self._journal = journal
         self._meter = meter
@@ -114,7 +117,7 @@ class Chain:
         timeout_s: float | None = None,
     ) -> AnswerT:
         """Answer one call; raises CallFailed. `timeout_s` is the caller's own deadline if it gave one."""
-        with _Call(method, metadata, self._meter):
+        with _Call(method, metadata, self._meter, self._tracer):
             caller = await self._identify(metadata)
             if self._journal is None or not audit.is_recorded(method):
                 answer = await self._answer(caller, method, request, metadata, handler=handler, timeout_s=timeout_s)
@@ -197,11 +200,18 @@ class Chain:
 class _Call:
     """Names the call that is answered in the block, has it counted, and turns whatever goes wrong into CallFailed."""
 
-    __slots__ = ("_began", "_bound", "_meter", "_method", "_request_id")
+    __slots__ = ("_began", "_bound", "_meter", "_method", "_request_id", "_span")
 
-    def __init__(self, method: MethodDescriptor, metadata: Mapping[str, str], meter: Meter | None) -> None:
+    def __init__(
+        self,
+        method: MethodDescriptor,
+        metadata: Mapping[str, str],
+        meter: Meter | None,
+        tracer: tracing.Tracer = tracing.OFF,
+    ) -> None:
         self._method = method
         self._meter = meter
+        self._span = _span_of(method, metadata, tracer) if tracer.is_on else None
         self._request_id = request_id_of(metadata)
         self._bound = logs.bind(request_id=self._request_id, rpc=method.name)
 
@@ -211,9 +221,13 @@ class _Call:
         self._began = time.monotonic()
         if self._meter is not None:
             self._meter.began(self._method)
+        if self._span is not None:
+            self._span.__enter__()
 
-    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         code = "OK"
+        if self._span is not None:
+            self._span.__exit__(kind, error, trace)
         try:
             if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
                 code = "CANCELLED"
@@ -226,6 +240,13 @@ class _Call:
             self._bound.__exit__()
             if self._meter is not None:
                 self._meter.ended(self._method, code, time.monotonic() - self._began)
+
+
+def _span_of(method: MethodDescriptor, metadata: Mapping[str, str], tracer: tracing.Tracer) -> tracing.Span:
+    service = method.containing_service.full_name
+    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method.name}
+    parent = tracing.parent_in(metadata)
+    return tracer.span(f"{service}/{method.name}", parent=parent, kind="server", attributes=attributes)
 
 
 def request_id_of(metadata: Mapping[str, str]) -> str:

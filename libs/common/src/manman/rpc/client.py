@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import grpc
 
+from manman import tracing
 from manman.errors import Invalid, Problem
 from manman.rpc.access import AUTHORIZATION_KEY
 from manman.rpc.chain import REQUEST_ID_KEY, current_request_id
@@ -165,6 +166,8 @@ def _metadata(token: str) -> grpc.aio.Metadata:
     metadata = grpc.aio.Metadata()
     if request_id := current_request_id():
         metadata.add(REQUEST_ID_KEY, request_id)
+    if traceparent := tracing.current():
+        metadata.add(tracing.TRACEPARENT, traceparent)
     if token:
         metadata.add(AUTHORIZATION_KEY, f"Bearer {token}")
     return metadata

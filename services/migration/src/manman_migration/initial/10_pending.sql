@@ -11,6 +11,7 @@ CREATE TABLE outbox (
     session_id BIGINT,
     replay_of VARCHAR(255),
     position BIGINT,
+    trace TEXT,
     published_at TIMESTAMPTZ,
     failed_at TIMESTAMPTZ,
     error TEXT,

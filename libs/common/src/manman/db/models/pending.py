@@ -24,7 +24,8 @@ class Outbox(CreatedAt, Base):
     `mandatory` messages are commands: without a queue to take them they fail, and so they do once `expires_at` is past.
     `session_id` names the session that it is about. `replay_of` is the message id of a dead letter that is sent again:
     it goes out under that id, and the row's own id tells this replay from others. `position` is the place of a
-    published event in the event log (`manman.db.event_log`).
+    published event in the event log (`manman.db.event_log`). `trace` is the span that it comes from
+    (`manman.tracing`).
 
     No index keeps the random message ids, by which nobody looks: it would be the dearest of all.
     """
@@ -47,6 +48,7 @@ class Outbox(CreatedAt, Base):
     session_id: Mapped[int | None] = mapped_column(BigInteger)
     replay_of: Mapped[str | None] = mapped_column(String(255))
     position: Mapped[int | None] = mapped_column(BigInteger)
+    trace: Mapped[str | None]
     published_at: Mapped[datetime | None]
     failed_at: Mapped[datetime | None]
     error: Mapped[str | None]
