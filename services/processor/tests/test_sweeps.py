@@ -213,11 +213,15 @@ def test_nobody_who_does_not_listen_can_say_who_is_silent() -> None:
     hearing = Hearing()
     later = datetime.max.replace(tzinfo=UTC)
     assert not hearing.has_lasted(span(0), later)
-    hearing.up()
+    one, other = hearing.ear("one"), hearing.ear("other")
+    one.up()
+    assert not hearing.has_lasted(span(0), later)
+    other.up()
     assert hearing.since is not None
     assert not hearing.has_lasted(span(10), hearing.since + span(9))
     assert hearing.has_lasted(span(10), hearing.since + span(10))
-    hearing.down("the broker is away")
+    one.down("the broker is away")
+    other.up()
     assert not hearing.has_lasted(span(10), later)
 
 
@@ -231,7 +235,7 @@ async def test_hosts_get_time_to_come_back_to_a_broker_that_was_away(
     for other in others:
         other.close()
     await world.host("online", last_seen=NOW)
-    hearing.up()
+    hearing.ear("reports").up()
     async with running(stale, "stale"):
         row = await eventually(lambda: (row := database.server(world.server_id))["status"] == "offline" and row)
     assert hearing.since is not None

@@ -96,8 +96,14 @@ class Announcer:
     async def host(self, status: str) -> None:
         """Report this host as online or offline; raise `Unavailable` when the broker does not take it."""
         body = encode(HostReported(server_id=self._identity.server_id, status=status))
-        key = routing.status_host(self._identity.server_id)
-        await self._publisher.publish(routing.EXCHANGE, key, body, message_id=str(uuid4()), timeout_s=GOODBYE_TIMEOUT_S)
+        await self._publisher.publish(
+            routing.EXCHANGE,
+            routing.status_host(self._identity.server_id),
+            body,
+            message_id=str(uuid4()),
+            headers=routing.said_by(self._identity.server_id),
+            timeout_s=GOODBYE_TIMEOUT_S,
+        )
 
     async def run(self) -> None:
         """Publish what is queued, for ever; while the broker is away, or nobody's queue takes it, all of it is kept."""
@@ -126,6 +132,7 @@ class Announcer:
                 encode(report),
                 message_id=str(event_id),
                 mandatory=True,
+                headers=routing.said_by(self._identity.server_id),
             )
 
     async def _mark_known(self, report: SessionReported) -> None:

@@ -67,6 +67,7 @@ async def beat(
                 routing.health_host(identity.server_id),
                 encode(body),
                 message_id=str(uuid4()),
+                headers=routing.said_by(identity.server_id),
                 timeout_s=PUBLISH_TIMEOUT_S,
             )
         except ManManError as error:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from manman.bus.connection import Backoff, connect
-from manman.bus.consumer import consume_batches
 from manman.bus.publisher import Publisher
 from manman.bus.topology import event_queue
 from manman.db.engine import connected, ping
@@ -26,6 +25,7 @@ from manman_processor.dead_letters import Collector
 from manman_processor.dispatch import Dispatch
 from manman_processor.hearing import Hearing
 from manman_processor.relay import Relay
+from manman_processor.reports import take_reports
 from manman_processor.sweeps import (
     audit_log,
     dead_letters,
@@ -40,11 +40,10 @@ from manman_processor.sweeps import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine
     from datetime import datetime
 
     from manman.bus.connection import Connection
-    from manman.bus.delivery import Delivery
     from manman.db.unit_of_work import Uow
     from manman.health import Component
     from manman.tracing import Tracer
@@ -126,24 +125,7 @@ async def _consume(
     except TimeoutError:
         log.warning("consuming_before_the_outbox_is_empty")
     dispatch = Dispatch(uow, inventory_grace_s=settings.inventory_grace_seconds, tracer=tracer)
-
-    async def listen(batch: list[Delivery]) -> Sequence[Exception | None]:
-        try:
-            results = await dispatch.handle(batch)
-        except Unavailable as error:
-            hearing.down(str(error))
-            raise
-        hearing.up()
-        return results
-
-    await consume_batches(
-        connection,
-        event_queue(settings.queue_name, PROCESSOR_EVENT_KEYS),
-        listen,
-        prefetch=settings.event_prefetch,
-        max_batch=settings.event_batch_max,
-        component=hearing,
-    )
+    await take_reports(settings, connection, dispatch, hearing)
 
 
 async def _sweep(settings: Settings, uow: Uow, connection: Connection, hearing: Hearing, component: Component) -> None:

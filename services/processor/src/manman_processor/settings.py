@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from manman.messages.routing import PROCESSOR_EVENTS
+from manman.messages.routing import MAX_PARTITIONS, PROCESSOR_EVENTS
 from manman.settings import BusSettings, DatabaseSettings, RuntimeSettings, TracingSettings
 
 COMPONENTS = ("events", "relay", "sweeps", "dead_letters")
@@ -23,6 +23,12 @@ class Settings(DatabaseSettings, BusSettings, RuntimeSettings, TracingSettings):
         ),
     )
     queue_name: str = Field(default=PROCESSOR_EVENTS, min_length=1, max_length=200, description="queue of the reports")
+    event_partitions: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_PARTITIONS,
+        description="into how many queues reports are divided, by host; the same number for all processors",
+    )
     event_batch_max: int = Field(default=1000, ge=1, le=2000, description="most reports in one transaction")
     event_prefetch: int = Field(
         default=3000,

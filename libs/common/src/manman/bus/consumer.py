@@ -144,6 +144,7 @@ class _Worker:
     def __init__(self, connection: Connection, queue: Queue, publisher: Publisher) -> None:
         self._connection = connection
         self._queue = queue
+        self._letters = routing.dead_letter_queue(queue.name) if queue.dead_letters is None else queue.dead_letters.name
         self._publisher = publisher
 
     async def handle_one(self, handler: Callable[[Delivery], Awaitable[None]], delivery: Delivery) -> None:
@@ -252,7 +253,7 @@ class _Worker:
             try:
                 await self._publisher.publish(
                     routing.DEFAULT_EXCHANGE,
-                    routing.dead_letter_queue(self._queue.name),
+                    self._letters,
                     delivery.body,
                     message_id=delivery.message_id or str(uuid.uuid4()),
                     correlation_id=delivery.correlation_id,

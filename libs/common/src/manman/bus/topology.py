@@ -7,10 +7,14 @@ comes back. Names and arguments are spelled in `manman.messages.routing`.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from aio_pika.exceptions import AMQPError
 
 from manman.bus.connection import OPERATION_TIMEOUT_S, broker_errors, declare_exchanges
+from manman.errors import NotFound, Unavailable
 from manman.messages import routing
 
 if TYPE_CHECKING:
@@ -27,12 +31,33 @@ EVENT_DELIVERY_LIMIT = 50
 DEAD_LETTER_MAX_LENGTH = 10_000
 LOG_STREAM_MAX_BYTES = 64 * 1024 * 1024
 LOG_STREAM_SEGMENT_BYTES = 4 * 1024 * 1024
+HASH_EXCHANGE = "x-consistent-hash"
+HASH_PLUGIN = "rabbitmq_consistent_hash_exchange"
+EQUAL_SHARE = "1"
+"""To an exchange of that type the key of a binding is a weight."""
+
 LOG_STREAM_MAX_AGE_S = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
+class Divider:
+    """An exchange behind the topic exchange that divides what comes with some keys among queues, by a header.
+
+    Messages that say the same in it go to one queue, and so do all that do not have it. Its queues are alike.
+    """
+
+    name: str
+    header: str
+    keys: Sequence[str]
+    queues: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Queue:
-    """What a queue is: its name, its arguments byte for byte, and the keys of one exchange it is bound with."""
+    """What a queue is: its name, its arguments byte for byte, and the keys of one exchange it is bound with.
+
+    One of a `divider` is bound to that, and declared together with all its queues.
+    """
 
     name: str
     arguments: routing.Arguments = field(default_factory=dict)
@@ -42,6 +67,14 @@ class Queue:
     exclusive: bool = False
     auto_delete: bool = False
     dead_letters: Queue | None = None
+    divider: Divider | None = None
+
+
+class Content(NamedTuple):
+    """How many messages wait in a queue, those that a consumer holds apart, and how many consumers it has."""
+
+    messages: int
+    consumers: int
 
 
 def event_queue(name: str, keys: Sequence[str], *, exchange: str = routing.EXCHANGE) -> Queue:
@@ -52,6 +85,19 @@ def event_queue(name: str, keys: Sequence[str], *, exchange: str = routing.EXCHA
     )
     arguments = routing.event_queue_arguments(name, delivery_limit=EVENT_DELIVERY_LIMIT)
     return Queue(name=name, arguments=arguments, exchange=exchange, keys=tuple(keys), dead_letters=dead)
+
+
+def event_partitions(name: str, keys: Sequence[str], count: int) -> list[Queue]:
+    """Describe the queue `event_queue(name, keys)` divided by hosts into `count` queues, which share its dead letters.
+
+    One is that queue itself.
+    """
+    whole = event_queue(name, keys)
+    if count == 1:
+        return [whole]
+    names = [routing.partition(name, count, number) for number in range(count)]
+    divider = Divider(routing.divider(name, count), routing.HOST_HEADER, tuple(keys), tuple(names))
+    return [dataclasses.replace(whole, name=one, keys=(), divider=divider) for one in names]
 
 
 def host_command_queue(server_id: int) -> Queue:
@@ -86,6 +132,8 @@ async def declare(channel: AbstractChannel, queue: Queue, exchanges: tuple[str, 
     await declare_exchanges(channel, exchanges)
     if queue.dead_letters is not None:
         await declare(channel, queue.dead_letters)
+    if queue.divider is not None:
+        await _declare_divided(channel, queue, queue.divider)
     declared = await channel.declare_queue(
         queue.name,
         durable=queue.durable,
@@ -96,6 +144,58 @@ async def declare(channel: AbstractChannel, queue: Queue, exchanges: tuple[str, 
     for key in queue.keys:
         await declared.bind(queue.exchange, routing_key=key)
     return declared
+
+
+async def _declare_divided(channel: AbstractChannel, like: Queue, divider: Divider) -> None:
+    """Declare all queues of the divider before it gets its first message: each queue more moves hosts to others."""
+    try:
+        exchange = await channel.declare_exchange(
+            divider.name, HASH_EXCHANGE, durable=True, arguments={"hash-header": divider.header}
+        )
+    except AMQPError as error:
+        if "unknown exchange type" not in str(error):
+            raise
+        raise Unavailable(
+            f"the broker cannot divide messages: enable its plugin, rabbitmq-plugins enable {HASH_PLUGIN}"
+        ) from error
+    for name in divider.queues:
+        queue = await channel.declare_queue(name, durable=like.durable, arguments=dict(like.arguments))
+        await queue.bind(exchange, routing_key=EQUAL_SHARE)
+    for key in divider.keys:
+        await exchange.bind(like.exchange, routing_key=key)
+
+
+async def look_at(connection: Connection, name: str) -> Content | None:
+    """Return what is in a queue; None if there is no such queue."""
+    try:
+        async with connection.channel() as channel:
+            with broker_errors(f"looking at {name}"):
+                async with asyncio.timeout(OPERATION_TIMEOUT_S):
+                    found = (await channel.declare_queue(name, passive=True)).declaration_result
+    except NotFound:
+        return None
+    return Content(found.message_count or 0, found.consumer_count or 0)
+
+
+async def cut_off(connection: Connection, queue: Queue) -> None:
+    """See to it that nothing comes into `queue` any more, nor into any other of its divider."""
+    async with connection.channel() as channel:
+        with broker_errors(f"unbinding {queue.name}"):
+            async with asyncio.timeout(OPERATION_TIMEOUT_S):
+                if queue.divider is not None:
+                    await channel.exchange_delete(queue.divider.name)
+                    return
+                bound = await channel.get_queue(queue.name, ensure=False)
+                for key in queue.keys:
+                    await bound.unbind(queue.exchange, routing_key=key)
+
+
+async def delete_queue(connection: Connection, name: str) -> None:
+    """Delete a queue with all that is in it; it may be gone already."""
+    async with connection.channel() as channel:
+        with broker_errors(f"deleting {name}"):
+            async with asyncio.timeout(OPERATION_TIMEOUT_S):
+                await channel.queue_delete(name)
 
 
 async def declare_queue(connection: Connection, queue: Queue) -> Queue:
@@ -126,7 +226,4 @@ async def declare_log_stream(connection: Connection, session_id: int) -> Queue:
 
 async def delete_log_stream(connection: Connection, session_id: int) -> None:
     """Delete the session's log stream with all its lines; it may be gone already."""
-    async with connection.channel() as channel:
-        with broker_errors(f"deleting the log stream of session {session_id}"):
-            async with asyncio.timeout(OPERATION_TIMEOUT_S):
-                await channel.queue_delete(routing.log_stream(session_id))
+    await delete_queue(connection, routing.log_stream(session_id))

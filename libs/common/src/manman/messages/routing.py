@@ -26,6 +26,12 @@ DEFAULT_EXCHANGE = ""
 PROCESSOR_EVENTS = "processor-events"
 PROCESSOR_EVENT_KEYS = ("status.host.#", "status.session.#", "health.#")
 
+MAX_PARTITIONS = 16
+"""Into so many queues the reports can be divided."""
+
+HOST_HEADER = "x-manman-host"
+"""The header by which reports are divided: the id of the host, so that everything a host says stays in one queue."""
+
 COMMAND_NAMES = ("session.start", "session.stop", "session.kill", "session.send_input")
 """The commands a host consumes, as the tail of their keys."""
 
@@ -83,6 +89,11 @@ def logs_session(session_id: int) -> str:
     return f"logs.session.{session_id}"
 
 
+def said_by(server_id: int) -> dict[str, str | int]:
+    """Return the headers of what a host reports."""
+    return {HOST_HEADER: str(server_id)}
+
+
 def external_host(event: str) -> str:
     """Return the key of a host event: online, offline or stale."""
     return f"manman.host.{event}"
@@ -108,6 +119,16 @@ def log_stream(session_id: int) -> str:
     return f"logs.session.{session_id}"
 
 
+def divider(queue: str, count: int) -> str:
+    """Return the name of the exchange that divides what would be in `queue` into so many partitions."""
+    return f"{queue}-by-{count}"
+
+
+def partition(queue: str, count: int, number: int) -> str:
+    """Return the name of the queue of one partition; `number` counts from 0."""
+    return f"{divider(queue, count)}.{number:02}"
+
+
 def reply_queue(owner: UUID) -> str:
     """Return the name of the queue on which one api process takes replies."""
     return f"api-replies-{owner}"
@@ -127,7 +148,7 @@ def dead_letter_arguments(queue: str) -> Arguments:
 
 
 def event_queue_arguments(queue: str, *, delivery_limit: int) -> Arguments:
-    """Return the arguments of a quorum queue that only we declare; the limit is on redeliveries.
+    """Return the arguments of a quorum queue that only we declare, or of its partitions; the limit is on redeliveries.
 
     One consumer at a time gets its messages, so that several processes keep their order; the others stand by.
     """
