@@ -147,7 +147,7 @@ async def verifying(settings: Settings, uow: Uow, health: Health) -> AsyncIterat
 
 
 def chain_of(settings: Settings, uow: Uow, verify: Verify, tracer: Tracer = OFF) -> Chain:
-    """Return the steps around every call: who calls by the mode that is set, the protos' rules, audit, counts, spans."""
+    """Return the steps around every call: who calls by the mode that is set, the rules, audit, counts, spans."""
     authenticate = authenticate_by_mode(settings.grpc_auth_mode, verify)
     journal = DatabaseJournal(uow, clock.now)
     return Chain(authenticate, request_rules(), journal=journal, meter=CallMetrics(), tracer=tracer)

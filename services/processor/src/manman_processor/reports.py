@@ -1,7 +1,8 @@
 """The reports of hosts, from their queues to `Dispatch`: one queue, or several among which the hosts are divided.
 
 Of each queue one process at a time gets the messages, in order, and the others stand by; everything a host says is in
-one queue. Which of the processes gets a queue is the broker's choice.
+one queue, until the broker starts again: then it may be another one (ADR 0028). Which of the processes gets a queue is
+the broker's choice.
 
 The number of queues is a setting. Queues of another number are emptied before the first report of the new ones is
 taken, so that no host's reports overtake each other, and then deleted. While somebody still consumes them, processes

@@ -31,12 +31,11 @@ EVENT_DELIVERY_LIMIT = 50
 DEAD_LETTER_MAX_LENGTH = 10_000
 LOG_STREAM_MAX_BYTES = 64 * 1024 * 1024
 LOG_STREAM_SEGMENT_BYTES = 4 * 1024 * 1024
+LOG_STREAM_MAX_AGE_S = 7 * 24 * 3600
 HASH_EXCHANGE = "x-consistent-hash"
 HASH_PLUGIN = "rabbitmq_consistent_hash_exchange"
 EQUAL_SHARE = "1"
 """To an exchange of that type the key of a binding is a weight."""
-
-LOG_STREAM_MAX_AGE_S = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
