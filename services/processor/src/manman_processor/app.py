@@ -80,7 +80,7 @@ async def main(settings: Settings) -> None:
         health.add("database", lambda: ping(engine))
         uow = UnitOfWork(engine)
         hearing = Hearing()
-        drained = asyncio.Event()
+        relay = None
         if "relay" in settings.components:
             relay = Relay(
                 uow,
@@ -92,15 +92,12 @@ async def main(settings: Settings) -> None:
                 component=health.component("relay"),
                 tracer=tracer,
             )
-            drained = relay.drained
             group.create_task(relay.run(), name="relay")
-        else:
-            drained.set()
         interval_s = settings.census_interval_seconds
         group.create_task(run_periodically("census", lambda now: census.take(uow, now), interval_s), name="census")
         if "events" in settings.components:
             health.add("events", hearing.check)
-            group.create_task(_consume(settings, uow, connection, hearing, drained, tracer=tracer), name="events")
+            group.create_task(_consume(settings, uow, connection, hearing, relay, tracer=tracer), name="events")
         if "dead_letters" in settings.components:
             collector = Collector(
                 uow,
@@ -117,14 +114,15 @@ async def main(settings: Settings) -> None:
 
 
 async def _consume(
-    settings: Settings, uow: Uow, connection: Connection, hearing: Hearing, drained: asyncio.Event, *, tracer: Tracer
+    settings: Settings, uow: Uow, connection: Connection, hearing: Hearing, relay: Relay | None, *, tracer: Tracer
 ) -> None:
-    try:
-        async with asyncio.timeout(DRAIN_FIRST_S):
-            await drained.wait()
-    except TimeoutError:
-        log.warning("consuming_before_the_outbox_is_empty")
-    dispatch = Dispatch(uow, inventory_grace_s=settings.inventory_grace_seconds, tracer=tracer)
+    if relay is not None:
+        try:
+            async with asyncio.timeout(DRAIN_FIRST_S):
+                await relay.drained.wait()
+        except TimeoutError:
+            log.warning("consuming_before_the_outbox_is_empty")
+    dispatch = Dispatch(uow, inventory_grace_s=settings.inventory_grace_seconds, relay=relay, tracer=tracer)
     await take_reports(settings, connection, dispatch, hearing)
 
 

@@ -12,6 +12,7 @@ the newest capabilities that they held. The numbers that came with the others ar
 from __future__ import annotations
 
 import collections
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from manman.db.unit_of_work import Uow
     from manman.tracing import Span, Tracer
     from manman_processor.books import Books
+    from manman_processor.relay import Relay
 
 Message: TypeAlias = SessionReported | HostReported | Heartbeat
 
@@ -76,12 +78,17 @@ class Dispatch:
         *,
         inventory_grace_s: float,
         now: Callable[[], datetime] = clock.now,
+        relay: Relay | None = None,
         tracer: Tracer = tracing.OFF,
     ) -> None:
-        """Work through `uow`, at the time that `now` tells, and go on with the traces of reports."""
+        """Work through `uow`, at the time that `now` tells, and go on with the traces of reports.
+
+        A `relay` in the same process is given what it is to publish with the commit.
+        """
         self._uow = uow
         self._inventory_grace_s = inventory_grace_s
         self._now = now
+        self._relay = relay
         self._tracer = tracer
 
     async def handle(self, batch: list[Delivery]) -> Sequence[Exception | None]:
@@ -131,7 +138,8 @@ class Dispatch:
                     except ManManError as error:
                         results[index] = error
                 books.close()
-                await transaction.commit()
+                with nullcontext() if self._relay is None else self._relay.riding() as ride:
+                    await transaction.commit(ride)
         if books.changed:
             log.info("sessions_changed", **books.changed)
         BATCH_SIZE.observe(len(batch))

@@ -1,7 +1,9 @@
 """The relay: publishes what committed transactions left in the outbox, in the order of its ids.
 
 A row is marked after the broker confirmed it. A crash in between sends it twice, with one `message_id`. NOTIFY wakes
-the relay; a poll is the truth. One process relays at a time (an advisory lock); the others stand by.
+the relay; a poll is the truth. One process relays at a time (an advisory lock); the others stand by. When that process
+commits reports itself, the relay reads along with the commit (`riding`): most events are published without another
+question to the database.
 
 A command that nobody can take, or that is too old to be sent, fails: its row is marked so, and a session that it
 should have started ends as crashed. Before a start command the session's log stream is declared, so that not one
@@ -11,6 +13,7 @@ line is lost.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import math
 from typing import TYPE_CHECKING
@@ -23,7 +26,7 @@ from manman.bus.connection import Backoff
 from manman.bus.publisher import Outgoing, Unroutable
 from manman.bus.topology import declare_log_stream
 from manman.db.leadership import lead
-from manman.db.outbox import CHANNEL
+from manman.db.outbox import CHANNEL, Ride
 from manman.errors import ManManError, NotFound, Unavailable
 from manman.messages import dead_letters
 from manman.messages.routing import COMMAND_START_PATTERN, EXTERNAL_EXCHANGE, matches
@@ -31,11 +34,12 @@ from manman_processor.handlers.sessions import start_undeliverable
 from manman_processor.traces import sending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from manman.bus.connection import Connection
     from manman.bus.publisher import Publisher
+    from manman.db.leadership import Leadership
     from manman.db.outbox import Unpublished
     from manman.db.unit_of_work import Uow
     from manman.health import Component
@@ -88,6 +92,10 @@ class Relay:
         self._poll_s = poll_s
         self._component = component
         self._tracer = tracer
+        self._news = asyncio.Event()
+        self._leads = False
+        self._is_busy = False
+        self._brought: list[Unpublished] = []
         self.drained = asyncio.Event()
         """Set when the outbox was empty, or another process relays it."""
 
@@ -97,20 +105,71 @@ class Relay:
         self._component.up()  # standing by is fine, too
         while True:
             try:
-                async with lead(self._database, lock=LOCK, channel=CHANNEL, standby=self.drained.set) as leadership:
+                async with (
+                    lead(self._database, lock=LOCK, channel=CHANNEL, standby=self.drained.set) as leadership,
+                    asyncio.TaskGroup() as group,
+                ):
                     log.info("relaying")
-                    try:
-                        while True:
-                            await self.drain(clock.now)
-                            self._component.up()
-                            backoff.reset()
-                            await leadership.wait(self._poll_s)
-                    except asyncio.CancelledError:
-                        await self._last_drain()
-                        raise
-            except Unavailable as error:
-                self._component.down(str(error))
+                    group.create_task(self._listen(leadership), name="outbox-news")
+                    await self._drain_at_news(backoff)
+            except* Unavailable as lost:
+                self._component.down(str(lost.exceptions[0]))
                 await backoff.pause()
+
+    async def _listen(self, leadership: Leadership) -> None:
+        try:
+            while True:
+                await leadership.wait(self._poll_s)
+                self._news.set()
+        finally:
+            self._leads = False
+
+    async def _drain_at_news(self, backoff: Backoff) -> None:
+        self._leads, self._brought = True, []
+        self._news.set()
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                if not self._is_busy:  # the end of a ride is news again
+                    with self._busy():
+                        await self.drain()
+                    self._component.up()
+                    backoff.reset()
+        except asyncio.CancelledError:
+            if self._leads:
+                await self._last_drain()
+            raise
+        finally:
+            self._leads = False
+
+    @contextlib.contextmanager
+    def riding(self) -> Iterator[Ride | None]:
+        """Give what a commit in the block takes along, so that its messages are sent next; None if others relay.
+
+        Nothing is read along while the relay is at work, or the same rows would be sent twice; it looks again then.
+        """
+        if not self._leads:
+            yield None
+            return
+        ride = Ride(0 if self._is_busy or self._brought else BATCH)
+        try:
+            if ride.limit:
+                with self._busy():
+                    yield ride
+                self._brought = ride.rows
+            else:
+                yield ride
+        finally:
+            self._news.set()
+
+    @contextlib.contextmanager
+    def _busy(self) -> Iterator[None]:
+        self._is_busy = True
+        try:
+            yield
+        finally:
+            self._is_busy = False
 
     async def drain(self, now: Callable[[], datetime] = clock.now) -> int:
         """Send everything that waits; return how many rows were settled.
@@ -120,9 +179,9 @@ class Relay:
 
         """
         settled = 0
-        rows: Sequence[Unpublished] = []
-        outcome = Outcome()
+        rows, self._brought = self._brought, []
         while True:
+            outcome = await self._send(rows, now()) if rows else Outcome()
             if outcome.failed:
                 await self._fail([row for row in rows if row.id in outcome.failed], outcome.failed, now())
             rows = await self._uow.waiting.next_after(outcome.published, now=now(), limit=BATCH)
@@ -135,7 +194,6 @@ class Relay:
             if not rows:
                 self.drained.set()
                 return settled
-            outcome = await self._send(rows, now())
 
     async def _send(self, rows: Sequence[Unpublished], now: datetime) -> Outcome:
         outcome = Outcome()

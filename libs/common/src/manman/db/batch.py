@@ -36,6 +36,7 @@ from manman.domain.sessions import LIVE, Status
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
+    from manman.db.outbox import Ride
     from manman.db.samples import SampleRow
 
 
@@ -260,17 +261,25 @@ class Batch:
         """Have the last lines of a crash kept, unless some are kept already: a report may come twice."""
         self._crashes.append({"session_id": session_id, "lines": lines})
 
-    async def commit(self) -> None:
-        """Write what is to be written and make everything true at once. Raises the error family at the block's end."""
+    async def commit(self, ride: Ride | None = None) -> None:
+        """Write what is to be written and make everything true at once. Raises the error family at the block's end.
+
+        What goes into the outbox wakes the relay, unless it has a `ride` here to hear of it.
+        """
         if self._crashes:
             self._writes.append((_ADD_CRASH_RECORDS, {"rows": msgspec.json.encode(self._crashes).decode()}))
-        if (additions := self.outbox.take()) is not None:
+        if (additions := self.outbox.take(wakes=ride is None)) is not None:
             self._writes.append(additions)
+        waiting = None
         async with self._connection.pipeline():
             await self._begin()
             for statement, values in self._writes:
                 await self._connection.execute(statement, values)
             await self._connection.execute("COMMIT")
+            if ride is not None and additions is not None:
+                waiting = await ride.read(self._connection)
+        if ride is not None:
+            await ride.take(waiting)
 
     async def _begin(self) -> None:
         if not self._begun:

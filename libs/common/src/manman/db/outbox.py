@@ -24,6 +24,7 @@ from manman.messages.routing import EXCHANGE, EXTERNAL_EXCHANGE
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from psycopg import AsyncConnection, AsyncCursor
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from manman.db.reading import Reader
@@ -80,7 +81,7 @@ _WRITE = f"""
         FROM given LEFT JOIN counted USING (sgc_id)
         ORDER BY ordinality
     )
-    SELECT pg_notify('{CHANNEL}', '')
+    SELECT pg_notify('{CHANNEL}', '') WHERE %(wakes)s
 """  # noqa: S608 - a name of ours
 """An event about a deployment gets the next number of that deployment into its body: in the order of commits, because
 whoever numbers events of it holds its row until the commit. Nobody locks anything after that, and those rows in the
@@ -104,6 +105,27 @@ _MARK_AND_READ = f"""
 """  # noqa: S608 - the same
 """Nobody waits for the disk: a mark that a crash of the database takes back costs a second copy of the message."""
 _DEPTH = "SELECT count(*) FROM outbox WHERE published_at IS NULL AND failed_at IS NULL"
+
+
+class Ride:
+    """A read that travels with a commit: what waits then, up to `limit` rows, for the relay of the same process.
+
+    It takes no round trip of its own, and nobody needs to be notified.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """Read nothing if `limit` is 0."""
+        self.limit = limit
+        self.rows: list[Unpublished] = []
+
+    async def read(self, connection: AsyncConnection) -> AsyncCursor | None:
+        """Ask, in the pipeline that commits."""
+        return await connection.execute(_UNPUBLISHED, {"limit": self.limit}) if self.limit else None
+
+    async def take(self, cursor: AsyncCursor | None) -> None:
+        """Take the answer, when the pipeline is done."""
+        if cursor is not None:
+            self.rows = [*starmap(Unpublished, await cursor.fetchall())]
 
 
 class WaitingRows:
@@ -172,11 +194,11 @@ class Additions:
         self._added.append(row)
         return row.message_id
 
-    def take(self) -> tuple[str, dict[str, str]] | None:
-        """Return, once, the statement that writes what was added in its order and wakes the relay with the commit."""
+    def take(self, *, wakes: bool = True) -> tuple[str, dict[str, object]] | None:
+        """Return, once, the statement that writes what was added in its order and `wakes` the relay with the commit."""
         if not self._added:
             return None
-        values = {"rows": msgspec.json.encode(self._added).decode()}
+        values: dict[str, object] = {"rows": msgspec.json.encode(self._added).decode(), "wakes": wakes}
         self._added.clear()
         return _WRITE, values
 
