@@ -93,7 +93,7 @@ async def subscriber(amqp_url: str, channel: Channel, **environment: str) -> Asy
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(PROGRAM),
-        env={**given, "METRICS_PORT": "0", "WEBHOOK_TIMEOUT_S": "0.5", **environment},
+        env={**given, "METRICS_PORT": "0", "WEBHOOK_TIMEOUT_S": "2", **environment},
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
@@ -113,7 +113,7 @@ def settled(channel: Channel, *texts: str) -> Any:
     async def look() -> None:
         assert channel.told == list(texts)
 
-    return eventually(look)
+    return eventually(look, timeout_s=30)
 
 
 def lies_dead(onlooker: Onlooker, count: int) -> Any:

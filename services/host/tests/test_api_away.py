@@ -70,8 +70,7 @@ async def test_a_host_that_starts_before_the_api_registers_when_it_comes_and_the
     address, probes = f"127.0.0.1:{free_port()}", free_port()
     service = Service(api_pb2.DESCRIPTOR.services_by_name["ManManAPI"], Api(world.server_id))
     async with host(world, API_ADDRESS=address, HEALTH_CHECK_PORT=str(probes)):
-        waiting = await eventually(lambda: asyncio.to_thread(problems, probes), timeout_s=20)
-        assert address in waiting["api"]
+        await eventually(lambda: _waits_for(address, probes), timeout_s=20)
         async with serve([service], Chain(access.authenticate_by_mode("none")), address=address):
             await eventually(lambda: _none_left(probes), timeout_s=30)
         await world.start()
@@ -82,3 +81,7 @@ async def test_a_host_that_starts_before_the_api_registers_when_it_comes_and_the
 
 async def _none_left(port: int) -> None:
     assert not await asyncio.to_thread(problems, port)
+
+
+async def _waits_for(address: str, port: int) -> None:
+    assert address in (await asyncio.to_thread(problems, port)).get("api", "")

@@ -180,7 +180,7 @@ async def test_a_taken_port_is_refused_and_leaves_no_container(
 async def test_a_flood_never_stops_the_game_and_every_line_is_counted(
     docker_http: DockerHttp, folder: Path, name: str, image: str
 ) -> None:
-    limits = Limits(lines_per_second=1000, tail_lines=200_000, tail_bytes=100_000_000)
+    limits = Limits(lines_per_second=100, tail_lines=200_000, tail_bytes=100_000_000)
     async with DockerGame(docker_http, StateFile(folder / "state.json", 7), limits) as game:
         await game.start(name, request(image, "seq 1 100000; echo done"))
         await until_status(game, "stopped")
