@@ -29,7 +29,7 @@ UNSENT = "SELECT count(*) AS unsent FROM outbox WHERE published_at IS NULL"
 EVENTS = """SELECT message_id::text, routing_key, session_id FROM outbox
     WHERE exchange = 'external' AND routing_key LIKE 'manman.session.%%' ORDER BY id"""
 REFUSED = """SELECT queue, error, convert_from(body, 'UTF8') AS body FROM dead_letters
-    WHERE routing_key NOT LIKE '%.send_input'"""
+    WHERE right(routing_key, 11) <> '.send_input'"""
 
 
 @dataclass(frozen=True)
