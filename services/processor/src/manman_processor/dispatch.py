@@ -117,26 +117,19 @@ class Dispatch:
 
     async def _together(self, batch: list[Delivery]) -> list[Exception | None]:
         messages: list[Message | ManManError] = [read(delivery) for delivery in batch]
-        results: list[Exception | None] = [item if isinstance(item, ManManError) else None for item in messages]
         last_beat = _fold_heartbeats(messages)
         now = self._now()
+        results: list[Exception | None] = []
         with reports(self._tracer, batch, messages) as spans:
             async with self._uow.batch() as transaction:
                 books = await open_books(transaction, messages, now=now, grace_s=self._inventory_grace_s)
                 for index, message in enumerate(messages):
-                    if isinstance(message, ManManError):
-                        continue
                     if isinstance(message, Heartbeat):
                         samples_received(books, message, now=now)
                         if last_beat[message.server_id] != index:
+                            results.append(None)
                             continue
-                    try:
-                        if index in spans:
-                            await self._apply_within(spans[index], books, message, now)
-                        else:
-                            await self._apply(books, message, now)
-                    except ManManError as error:
-                        results[index] = error
+                    results.append(await self._result(books, message, now, spans.get(index)))
                 books.close()
                 with nullcontext() if self._relay is None else self._relay.riding() as ride:
                     await transaction.commit(ride)
@@ -148,14 +141,23 @@ class Dispatch:
             LAG_SECONDS.observe(max(0.0, (self._now() - min(told)).total_seconds()))
         return results
 
-    async def _apply_within(self, span: Span, books: Books, message: Message, now: datetime) -> None:
-        """Apply a message that belongs to a trace, as does what it leads to; its span goes on until the commit."""
-        with tracing.resume(span.traceparent):
-            try:
+    async def _result(
+        self, books: Books, message: Message | ManManError, now: datetime, span: Span | None
+    ) -> ManManError | None:
+        """Apply a message, within its span if it has one, which goes on until the commit; return what refuses it."""
+        if isinstance(message, ManManError):
+            return message
+        try:
+            if span is None:
                 await self._apply(books, message, now)
-            except ManManError as error:
+            else:
+                with tracing.resume(span.traceparent):
+                    await self._apply(books, message, now)
+        except ManManError as error:
+            if span is not None:
                 span.end(error)
-                raise
+            return error
+        return None
 
     async def _apply(self, books: Books, message: Message, now: datetime) -> None:
         """Change the books as the message says; what it refuses has changed nothing. Asks the database nothing."""

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import structlog
 
-from manman import clock
 from manman.errors import Conflict
 from manman_wrapper.docker_http import DockerHttp, EngineAwayError, EngineError
 
@@ -79,15 +78,14 @@ async def inspect_ended(docker: DockerHttp, container_id: str, *, told_to: bool)
     found = await inspect_patiently(docker, container_id)
     state = found["State"]
     if not told_to and state["ExitCode"] == KILLED and found["HostConfig"]["Memory"] and not state["OOMKilled"]:
-        state["OOMKilled"] = await _hears_of_oom(docker, container_id)
+        state["OOMKilled"] = await _hears_of_oom(docker, container_id, millis(state["FinishedAt"]) / 1000)
     return state
 
 
-async def _hears_of_oom(docker: DockerHttp, container_id: str) -> bool:
-    now_s = clock.now().timestamp()
+async def _hears_of_oom(docker: DockerHttp, container_id: str, ended_at_s: float) -> bool:
     query = {
-        "since": f"{now_s - OOM_NEWS_S:.3f}",
-        "until": f"{now_s + OOM_NEWS_S:.3f}",
+        "since": f"{ended_at_s - OOM_NEWS_S:.3f}",
+        "until": f"{ended_at_s + OOM_NEWS_S:.3f}",
         "filters": json.dumps({"container": [container_id], "event": ["oom"]}),
     }
     try:
