@@ -15,6 +15,7 @@ from manman.bus.publisher import Publisher
 from manman.db import transitions
 from manman.db.engine import connected
 from manman.db.models import Session
+from manman.db.outbox import Look
 from manman.db.transitions import Change
 from manman.db.unit_of_work import UnitOfWork
 from manman.domain.sessions import Status
@@ -116,7 +117,7 @@ class World:
     async def forget_outbox(self) -> None:
         async with self.uow() as tx:
             rows = await tx.outbox.unpublished(limit=1000)
-        await self.uow.waiting.next_after([row.id for row in rows], now=NOW, limit=1)
+        await self.uow.waiting.look(Look(at=NOW, published=[row.id for row in rows]))
         async with self.uow() as tx:
             await tx.outbox.delete_settled(before=NOW + seconds(1))
             await tx.commit()

@@ -1,6 +1,7 @@
 """A lane against the real broker; what faults do to it is in test_broker_faults."""
 
 import asyncio
+import functools
 import uuid
 
 import pytest
@@ -42,12 +43,13 @@ async def test_several_publishers_on_one_lane_each_get_their_own_results(connect
     await topology.declare_queue(connection, topology.Queue("things", keys=["thing.#"]))
     lane = await connection.open_lane()
     await lane.confirm()
-    batches = [
-        [outgoing(b"{}", key="nobody" if index == one else "thing.x", mandatory=True) for index in range(50)]
-        for one in range(5)
-    ]
-    results = await asyncio.gather(*(lane.publish(batch, timeout_s=10) for batch in batches))
-    for one, outcomes in enumerate(results):
+    results: dict[int, list[str | None]] = {}
+    for one in range(5):
+        keys = ["nobody" if index == one else "thing.x" for index in range(50)]
+        batch = [outgoing(b"{}", key=key, mandatory=True) for key in keys]
+        lane.publish(batch, functools.partial(results.__setitem__, one), timeout_s=10)
+    await eventually(lambda: len(results) == 5)
+    for one, outcomes in results.items():
         assert outcomes == [RETURNED if index == one else None for index in range(50)]
     await lane.close(2)
 

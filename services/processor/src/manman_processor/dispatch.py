@@ -131,8 +131,8 @@ class Dispatch:
                             continue
                     results.append(await self._result(books, message, now, spans.get(index)))
                 books.close()
-                with nullcontext() if self._relay is None else self._relay.riding() as ride:
-                    await transaction.commit(ride)
+                with nullcontext() if self._relay is None else self._relay.riding() as look:
+                    await transaction.commit(look)
         if books.changed:
             log.info("sessions_changed", **books.changed)
         BATCH_SIZE.observe(len(batch))

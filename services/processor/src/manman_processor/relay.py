@@ -2,8 +2,9 @@
 
 A row is marked after the broker confirmed it. A crash in between sends it twice, with one `message_id`. NOTIFY wakes
 the relay; a poll is the truth. One process relays at a time (an advisory lock); the others stand by. When that process
-commits reports itself, the relay reads along with the commit (`riding`): most events are published without another
-question to the database.
+commits reports itself, the relay's look at the outbox travels with the commit (`riding`): it marks what was confirmed
+meanwhile, and what it reads is sent at once, whether the messages before are confirmed or not (`manman_processor.
+flight`). At other times the relay looks by itself.
 
 A command that nobody can take, or that is too old to be sent, fails: its row is marked so, and a session that it
 should have started ends as crashed. Before a start command the session's log stream is declared, so that not one
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -23,22 +23,23 @@ from prometheus_client import Counter, Gauge
 
 from manman import clock, tracing
 from manman.bus.connection import Backoff
-from manman.bus.publisher import Outgoing, Unroutable
+from manman.bus.publisher import Outgoing
 from manman.bus.topology import declare_log_stream
 from manman.db.leadership import lead
-from manman.db.outbox import CHANNEL, Ride
+from manman.db.outbox import CHANNEL, Look
 from manman.errors import ManManError, NotFound, Unavailable
 from manman.messages import dead_letters
 from manman.messages.routing import COMMAND_START_PATTERN, EXTERNAL_EXCHANGE, matches
+from manman_processor.flight import Flight
 from manman_processor.handlers.sessions import start_undeliverable
 from manman_processor.traces import sending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from manman.bus.connection import Connection
-    from manman.bus.publisher import Publisher
+    from manman.bus.publisher import Publisher, Sender
     from manman.db.leadership import Leadership
     from manman.db.outbox import Unpublished
     from manman.db.unit_of_work import Uow
@@ -49,7 +50,9 @@ if TYPE_CHECKING:
 LOCK = 0x6D616E6D_7265
 """The advisory lock of the process that relays."""
 
-BATCH = 1000
+MARK_AFTER_S = 0.05
+"""So long the mark of a confirmed row waits for a commit to travel with."""
+
 DECLARED_AT_ONCE = 16
 LAST_DRAIN_S = 5.0
 
@@ -57,15 +60,6 @@ RELAYED = Counter("manman_outbox_relayed_total", "Rows of the outbox that were s
 DEPTH = Gauge("manman_outbox_depth", "Rows of the outbox that wait, as of the relay's last look.")
 
 log = structlog.get_logger(__name__)
-
-
-@dataclasses.dataclass(slots=True)
-class Outcome:
-    """What became of a batch: settled rows by id. Rows after the first one that could not be sent wait."""
-
-    published: list[int] = dataclasses.field(default_factory=list)
-    failed: dict[int, str] = dataclasses.field(default_factory=dict)
-    held: str = ""
 
 
 class Relay:
@@ -95,7 +89,12 @@ class Relay:
         self._news = asyncio.Event()
         self._leads = False
         self._is_busy = False
+        self._flight = Flight()
+        self._sender: Sender | None = None
         self._brought: list[Unpublished] = []
+        self._look_is_due = False
+        self._mark_is_due = False
+        self._marking: asyncio.TimerHandle | None = None
         self.drained = asyncio.Event()
         """Set when the outbox was empty, or another process relays it."""
 
@@ -111,7 +110,7 @@ class Relay:
                 ):
                     log.info("relaying")
                     group.create_task(self._listen(leadership), name="outbox-news")
-                    await self._drain_at_news(backoff)
+                    await self._relay_at_news(backoff)
             except* Unavailable as lost:
                 self._component.down(str(lost.exceptions[0]))
                 await backoff.pause()
@@ -120,22 +119,20 @@ class Relay:
         try:
             while True:
                 await leadership.wait(self._poll_s)
-                self._news.set()
+                self._look_again()
         finally:
             self._leads = False
 
-    async def _drain_at_news(self, backoff: Backoff) -> None:
-        self._leads, self._brought = True, []
-        self._news.set()
+    async def _relay_at_news(self, backoff: Backoff) -> None:
+        self._take_off()
+        self._leads = True
         try:
             while True:
                 await self._news.wait()
                 self._news.clear()
-                if not self._is_busy:  # the end of a ride is news again
-                    with self._busy():
-                        await self.drain()
-                    self._component.up()
-                    backoff.reset()
+                await self._work()
+                self._component.up()
+                backoff.reset()
         except asyncio.CancelledError:
             if self._leads:
                 await self._last_drain()
@@ -143,25 +140,57 @@ class Relay:
         finally:
             self._leads = False
 
-    @contextlib.contextmanager
-    def riding(self) -> Iterator[Ride | None]:
-        """Give what a commit in the block takes along, so that its messages are sent next; None if others relay.
+    def _take_off(self) -> None:
+        """Begin a flight: with all rows that are not published; what is confirmed but not marked is not lost."""
+        self._flight, self._sender, self._brought = Flight(self._flight.confirmed), None, []
+        self._look_again()
 
-        Nothing is read along while the relay is at work, or the same rows would be sent twice; it looks again then.
+    @contextlib.contextmanager
+    def riding(self) -> Iterator[Look | None]:
+        """Give the look that a commit in the block takes along, and send what it read; None if others relay.
+
+        While the relay is at work nothing is read along, or the same rows would be sent twice; it looks again then.
         """
         if not self._leads:
             yield None
-            return
-        ride = Ride(0 if self._is_busy or self._brought else BATCH)
+        elif self._is_busy or self._brought:
+            try:
+                yield Look(at=clock.now())
+            finally:
+                self._look_again()
+        else:
+            flight, look = self._flight, self._flight.look(clock.now())
+            try:
+                with self._busy(), self._looking(flight, look):
+                    yield look
+                if self._leads and flight is self._flight:
+                    self._bring(look.rows or [])
+            finally:
+                if self._is_something_due():
+                    self._news.set()
+
+    @contextlib.contextmanager
+    def _looking(self, flight: Flight, look: Look) -> Iterator[None]:
+        """Make a look in the block, or leave it."""
+        was_due, self._look_is_due, self._mark_is_due = self._look_is_due, False, False
+        if self._marking is not None:
+            self._marking.cancel()
+            self._marking = None
         try:
-            if ride.limit:
-                with self._busy():
-                    yield ride
-                self._brought = ride.rows
-            else:
-                yield ride
+            yield
+        except BaseException:
+            self._look_again()
+            raise
         finally:
-            self._news.set()
+            flight.over(look)
+        if look.rows is None:
+            self._look_is_due |= was_due
+            return
+        RELAYED.labels("published").inc(len(look.published))
+        if len(look.rows) >= look.limit:
+            self._look_again()
+        else:
+            DEPTH.set(len(look.in_flight) + len(look.rows))
 
     @contextlib.contextmanager
     def _busy(self) -> Iterator[None]:
@@ -171,56 +200,101 @@ class Relay:
         finally:
             self._is_busy = False
 
-    async def drain(self, now: Callable[[], datetime] = clock.now) -> int:
+    def _look_again(self) -> None:
+        self._look_is_due = True
+        self._news.set()
+
+    def _mark_now(self) -> None:
+        self._marking, self._mark_is_due = None, True
+        self._news.set()
+
+    def _is_something_due(self) -> bool:
+        return bool(
+            self._look_is_due or self._brought or self._flight.failed or (self._mark_is_due and self._flight.confirmed)
+        )
+
+    async def drain(self) -> int:
         """Send everything that waits; return how many rows were settled.
 
         Raises:
             Unavailable: the broker or the database is away; what was confirmed before is marked.
 
         """
-        settled = 0
-        rows, self._brought = self._brought, []
+        if not self._leads:
+            self._take_off()
+        flight = self._flight
+        before = flight.settled_count
+        self._look_is_due = True
         while True:
-            outcome = await self._send(rows, now()) if rows else Outcome()
-            if outcome.failed:
-                await self._fail([row for row in rows if row.id in outcome.failed], outcome.failed, now())
-            rows = await self._uow.waiting.next_after(outcome.published, now=now(), limit=BATCH)
-            RELAYED.labels("published").inc(len(outcome.published))
-            RELAYED.labels("failed").inc(len(outcome.failed))
-            settled += len(outcome.published) + len(outcome.failed)
-            if outcome.held:
-                raise Unavailable(outcome.held)
-            DEPTH.set(len(rows) if len(rows) < BATCH else await self._uow.waiting.depth())
-            if not rows:
-                self.drained.set()
-                return settled
+            self._mark_is_due = True
+            await self._work()
+            if not (self._is_busy or self._is_something_due()) and flight.is_empty and not flight.confirmed:
+                return flight.settled_count - before
+            await self._news.wait()
+            self._news.clear()
 
-    async def _send(self, rows: Sequence[Unpublished], now: datetime) -> Outcome:
-        outcome = Outcome()
-        sendable: list[Unpublished] = []
-        not_prepared = await self._prepare(row for row in rows if row.expires_at is None or row.expires_at > now)
-        for row in rows:
-            if row.expires_at is not None and row.expires_at <= now:
-                outcome.failed[row.id] = "it expired before it could be sent"
-            elif row.id in not_prepared:
-                outcome.held = not_prepared[row.id]
+    async def _work(self) -> None:
+        """Do what is due. Nothing while a commit is looking: its end is news."""
+        if self._is_busy:
+            return
+        flight = self._flight
+        with self._busy():
+            await self._send(self._brought)
+            self._brought = []
+            if flight.failed:
+                await self._fail(flight)
+                self._look_is_due = True  # for the events of that
+            while (self._look_is_due and flight.has_room) or (self._mark_is_due and flight.confirmed):
+                look = flight.look(clock.now())
+                with self._looking(flight, look):
+                    rows = await self._uow.waiting.look(look)
+                if len(rows) >= look.limit:
+                    DEPTH.set(await self._uow.waiting.depth())
+                await self._send(rows)
+        if flight.is_empty and not self._is_something_due():
+            self.drained.set()
+        if flight.confirmed and self._marking is None:
+            self._marking = asyncio.get_running_loop().call_later(MARK_AFTER_S, self._mark_now)
+        if flight.held_because and flight.is_empty and not flight.confirmed:
+            raise Unavailable(flight.held_because)
+
+    def _bring(self, rows: list[Unpublished]) -> None:
+        """Send events at once, and leave what needs more to the relay's own task."""
+        if rows and (self._sender is None or any(row.mandatory for row in rows)):
+            self._brought = rows
+        elif rows and self._sender is not None:
+            self._depart(self._sender, rows, clock.now())
+
+    async def _send(self, rows: Sequence[Unpublished]) -> None:
+        """Send what can be sent, up to the first row that could not be prepared."""
+        if not rows:
+            return
+        flight, now = self._flight, clock.now()
+        sender = self._sender = self._sender or await self._publisher.open_sender()
+        expired = [row for row in rows if row.expires_at is not None and row.expires_at <= now]
+        for row in expired:
+            flight.give_up(row, "it expired before it could be sent")
+        sendable = [row for row in rows if row.id not in flight.failed]
+        not_prepared = await self._prepare(sendable)
+        for index, row in enumerate(sendable):
+            if row.id in not_prepared:
+                flight.held_because = not_prepared[row.id]
+                sendable = sendable[:index]
                 break
-            else:
-                sendable.append(row)
-        with sending(self._tracer, sendable) as spans:
-            results = await self._publisher.publish_many(
-                [self._outgoing(row, now, spans.get(row.id)) for row in sendable]
-            )
-        for row, result in zip(sendable, results, strict=True):
-            if result is None:
-                outcome.published.append(row.id)
-            elif isinstance(result, Unroutable):
-                outcome.failed[row.id] = "the host has no queue: it never connected, or its queue was removed"
-            else:
-                # what follows is sent again after this row, even if the broker has it: order per session is kept
-                outcome.held = str(result)
-                break
-        return outcome
+        self._depart(sender, sendable, now)
+
+    def _depart(self, sender: Sender, rows: Sequence[Unpublished], now: datetime) -> None:
+        flight, spans = self._flight, sending(self._tracer, rows)
+
+        def settled(_: object) -> None:
+            for span in spans.values():
+                span.end()
+            flight.settle()
+            self._news.set()
+
+        results = sender.send([self._outgoing(row, now, spans.get(row.id)) for row in rows])
+        flight.sent(rows, results)
+        results.add_done_callback(settled)
 
     async def _prepare(self, rows: Iterable[Unpublished]) -> dict[int, str]:
         """Declare the log streams of sessions that start, some at a time; return which could not be, and why."""
@@ -255,8 +329,11 @@ class Relay:
             headers=headers if span is None else tracing.carried(headers, span.traceparent),
         )
 
-    async def _fail(self, rows: Sequence[Unpublished], errors: Mapping[int, str], now: datetime) -> None:
+    async def _fail(self, flight: Flight) -> None:
         """Give messages up, and with them the sessions that they should have started."""
+        rows = [row for row, _ in flight.failed.values()]
+        errors = {row_id: error for row_id, (_, error) in flight.failed.items()}
+        now = clock.now()
         async with self._uow() as tx:
             await tx.sessions.lock_all({row.session_id for row in rows if row.session_id is not None})
             await tx.outbox.mark_failed(errors, now=now)
@@ -268,6 +345,9 @@ class Relay:
                     except NotFound:
                         log.info("session_deleted_meanwhile", session_id=row.session_id)
             await tx.commit()
+        for row in rows:
+            del flight.failed[row.id]
+        RELAYED.labels("failed").inc(len(rows))
 
     async def _last_drain(self) -> None:
         try:

@@ -57,14 +57,13 @@ def _with_parents(batch: Sequence[Delivery], messages: Sequence[object]) -> dict
     }
 
 
-@contextlib.contextmanager
-def sending(tracer: Tracer, rows: Sequence[Unpublished]) -> Iterator[Mapping[int, Span]]:
-    """Give the spans of those of these messages that belong to a trace, by row; they last as long as the block.
+def sending(tracer: Tracer, rows: Sequence[Unpublished]) -> Mapping[int, Span]:
+    """Return the spans of those of these messages that belong to a trace, by row; whoever sends them ends them.
 
     What became of each message, the outbox knows.
     """
     traced = [row for row in rows if row.trace is not None] if tracer.is_on else ()
-    spans = {
+    return {
         row.id: tracer.span(
             f"send {row.exchange}",
             parent=row.trace,
@@ -78,8 +77,6 @@ def sending(tracer: Tracer, rows: Sequence[Unpublished]) -> Iterator[Mapping[int
         )
         for row in traced
     }
-    with _lasting(spans.values()):
-        yield spans
 
 
 @contextlib.contextmanager

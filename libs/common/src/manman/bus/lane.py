@@ -25,7 +25,7 @@ from manman.errors import Unavailable
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pamqp import base
     from pamqp.common import FieldTable
@@ -101,26 +101,31 @@ class Lane(asyncio.Protocol):
         """Let the broker confirm what is published from now on."""
         await self._call(commands.Confirm.Select(), commands.Confirm.SelectOk)
 
-    async def publish(self, messages: Sequence[Outgoing], *, timeout_s: float) -> list[str | None]:
-        """Send messages in their order; return what became of each: None, RETURNED, or why it is not confirmed."""
+    def publish(
+        self, messages: Sequence[Outgoing], settled: Callable[[list[str | None]], None], *, timeout_s: float
+    ) -> None:
+        """Send messages in their order, behind those that were sent before.
+
+        `settled` is called once, with what became of each: None (confirmed), RETURNED, or why it is not confirmed.
+        """
         if self.ended_because is not None or not messages:
-            return [self.ended_because] * len(messages)
-        complete = asyncio.Event()
-        confirms = Confirms(self._next_tag, messages, complete.set)
+            settled([self.ended_because] * len(messages))
+            return
+
+        def complete() -> None:
+            timer.cancel()
+            self._unconfirmed.remove(confirms)
+            settled(confirms.outcomes)
+
+        confirms = Confirms(self._next_tag, messages, complete)
+        late = f"no confirm within {timeout_s:g} s"
+        timer = self._loop.call_later(timeout_s, confirms.settle_until, confirms.last_tag, late)
         self._next_tag += len(messages)
         self._unconfirmed.append(confirms)
         now_s = int(clock.now().timestamp())
         self._transport.write(
             b"".join([frames.publish(message, self._name, now_s, self._frame_max) for message in messages])
         )
-        try:
-            async with asyncio.timeout(timeout_s):
-                await complete.wait()
-        except TimeoutError:
-            confirms.settle_until(confirms.last_tag, f"no confirm within {timeout_s:g} s")
-        finally:
-            self._unconfirmed.remove(confirms)
-        return confirms.outcomes
 
     def end(self, reason: str) -> None:
         """End the lane; the first reason counts. Whoever waits for something on it is told."""
@@ -131,10 +136,15 @@ class Lane(asyncio.Protocol):
             self._beating.cancel()
         if not self._reply.done():
             self._reply.set_result(commands.Channel.Close(reply_text=reason))
-        for confirms in self._unconfirmed:
+        for confirms in [*self._unconfirmed]:  # who is settled is taken out
             confirms.settle_until(confirms.last_tag, reason)
         self._inbox.clear()
         self._changed.set()
+
+    def abort(self, reason: str) -> None:
+        """End the lane and its connection at once: what is not sent yet is not sent any more."""
+        self.end(reason)
+        self._transport.abort()
 
     async def close(self, timeout_s: float) -> None:
         """Say good-bye and close; a broker that does not answer is left after `timeout_s`."""
@@ -143,8 +153,7 @@ class Lane(asyncio.Protocol):
                 async with asyncio.timeout(timeout_s):
                     bye = commands.Connection.Close(reply_code=200, class_id=0, method_id=0)
                     await self._call(bye, commands.Connection.CloseOk, channel=0)
-        self.end("it was closed")
-        self._transport.abort()
+        self.abort("it was closed")
         await self._gone.wait()
 
     async def greet(self, url: URL) -> None:
@@ -187,8 +196,7 @@ class Lane(asyncio.Protocol):
                 self._take(kind, buffer[start + frames.HEAD.size : stop - 1])
                 start = stop
         except (ValueError, LookupError, exceptions.PAMQPException) as error:
-            self.end(f"it sent what is not AMQP 0-9-1: {error}")
-            self._transport.abort()
+            self.abort(f"it sent what is not AMQP 0-9-1: {error}")
         self._unread = buffer[start:]
 
     def _take(self, kind: int, payload: bytes) -> None:
@@ -239,7 +247,7 @@ class Lane(asyncio.Protocol):
             self._changed.set()
 
     def _confirmed(self, tag: int, multiple: bool, outcome: str | None) -> None:  # noqa: FBT001 - as the frame has it
-        for confirms in self._unconfirmed:
+        for confirms in [*self._unconfirmed]:
             if multiple and confirms.first_tag <= tag:
                 confirms.settle_until(tag, outcome)
             elif confirms.first_tag <= tag <= confirms.last_tag:
@@ -276,8 +284,7 @@ class Lane(asyncio.Protocol):
     def _beat(self) -> None:
         silent_s = self._loop.time() - self._heard_at
         if silent_s > SILENT_HEARTBEATS * self._heartbeat_s:
-            self.end(f"it was silent for {silent_s:.0f} s")
-            self._transport.abort()
+            self.abort(f"it was silent for {silent_s:.0f} s")
             return
         self._transport.write(frames.KEEP_ALIVE)
         self._beating = self._loop.call_later(self._heartbeat_s / 2, self._beat)

@@ -135,18 +135,16 @@ class Publisher:
         """
         results: list[Result] = []
         for start in range(0, len(messages), MAX_IN_FLIGHT):
-            part = messages[start : start + MAX_IN_FLIGHT]
             try:
-                lane = await self._open_lane(timeout_s)
+                sender = await self.open_sender(timeout_s=timeout_s)
             except ManManError as error:
                 return [*results, *[error] * (len(messages) - start)]
-            outcomes = await lane.publish(part, timeout_s=timeout_s)
-            if any(outcome not in (None, RETURNED) for outcome in outcomes):
-                await self._drop_lane(lane)
-            results += [_result(message, outcome) for message, outcome in zip(part, outcomes, strict=True)]
-        for (exchange, outcome), count in Counter(map(_counted, messages, results)).items():
-            PUBLISHED.labels(exchange, outcome).inc(count)
+            results += await sender.send(messages[start : start + MAX_IN_FLIGHT], timeout_s=timeout_s)
         return results
+
+    async def open_sender(self, *, timeout_s: float = OPERATION_TIMEOUT_S) -> Sender:
+        """Return what sends on the lane that there is now, opened if need be; Unavailable if the broker is away."""
+        return Sender(await self._open_lane(timeout_s))
 
     async def _send(self, channel: AbstractChannel, message: Outgoing, timeout_s: float) -> None:
         outcome = "failed"
@@ -231,6 +229,36 @@ class Publisher:
             return
         self._lane = None
         await lane.close(CLOSE_TIMEOUT_S)
+
+
+class Sender:
+    """Sends many messages, without waiting for those before, on one lane: nothing is sent after one that was lost.
+
+    So messages that are sent again after a loss keep their order, whatever was under way.
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._loop = asyncio.get_running_loop()
+
+    def send(
+        self, messages: Sequence[Outgoing], *, timeout_s: float = OPERATION_TIMEOUT_S
+    ) -> asyncio.Future[list[Result]]:
+        """Send messages in their order; the future gives what became of each, in the same order."""
+        future: asyncio.Future[list[Result]] = self._loop.create_future()
+
+        def settled(outcomes: list[str | None]) -> None:
+            lost = next((outcome for outcome in outcomes if outcome not in (None, RETURNED)), None)
+            if lost is not None:
+                self._lane.abort(lost)
+            results = [_result(message, outcome) for message, outcome in zip(messages, outcomes, strict=True)]
+            for (exchange, outcome), count in Counter(map(_counted, messages, results)).items():
+                PUBLISHED.labels(exchange, outcome).inc(count)
+            if not future.done():
+                future.set_result(results)
+
+        self._lane.publish(messages, settled, timeout_s=timeout_s)
+        return future
 
 
 def _result(message: Outgoing, outcome: str | None) -> Result:

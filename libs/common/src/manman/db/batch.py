@@ -34,11 +34,13 @@ from manman.db.servers import KEPT_CAPABILITIES
 from manman.domain.sessions import LIVE, Status
 
 if TYPE_CHECKING:
-    from psycopg import AsyncConnection
-
-    from manman.db.outbox import Ride
+    from manman.db.outbox import Look
+    from manman.db.pipeline import Pipeline, Statement
     from manman.db.samples import SampleRow
 
+
+_BEGIN: Statement = ("BEGIN", {})
+_COMMIT: Statement = ("COMMIT", {})
 
 Values: TypeAlias = tuple[Any, ...]
 """A row as it was read, to tell later whether it has changed."""
@@ -190,14 +192,14 @@ _LIVE_OF = f"SELECT sgc_id, session_id FROM sessions WHERE sgc_id = ANY(%(sgc_id
 class Batch:
     """The transaction. Each kind of row is locked at most once in it."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
         """Work on this connection, on which no transaction is open."""
         self.outbox = Additions()
-        self._connection = connection
-        self._begun = False
+        self._pipeline = pipeline
+        self._begin: tuple[Statement, ...] = (_BEGIN,)
         self._servers_read: dict[int, Values] = {}
         self._sessions_read: dict[int, Values] = {}
-        self._writes: list[tuple[str, Mapping[str, object]]] = []
+        self._writes: list[Statement] = []
         self._crashes: list[dict[str, object]] = []
 
     async def lock_servers(self, server_ids: Collection[int]) -> dict[int, ServerRow]:
@@ -261,33 +263,22 @@ class Batch:
         """Have the last lines of a crash kept, unless some are kept already: a report may come twice."""
         self._crashes.append({"session_id": session_id, "lines": lines})
 
-    async def commit(self, ride: Ride | None = None) -> None:
+    async def commit(self, look: Look | None = None) -> None:
         """Write what is to be written and make everything true at once. Raises the error family at the block's end.
 
-        What goes into the outbox wakes the relay, unless it has a `ride` here to hear of it.
+        What goes into the outbox wakes the relay, unless it has its `look` here, which is made at the same time.
         """
         if self._crashes:
             self._writes.append((_ADD_CRASH_RECORDS, {"rows": msgspec.json.encode(self._crashes).decode()}))
-        if (additions := self.outbox.take(wakes=ride is None)) is not None:
-            self._writes.append(additions)
-        waiting = None
-        async with self._connection.pipeline():
-            await self._begin()
-            for statement, values in self._writes:
-                await self._connection.execute(statement, values)
-            await self._connection.execute("COMMIT")
-            if ride is not None and additions is not None:
-                waiting = await ride.read(self._connection)
-        if ride is not None:
-            await ride.take(waiting)
-
-    async def _begin(self) -> None:
-        if not self._begun:
-            await self._connection.execute("BEGIN")
-            self._begun = True
+        additions = self.outbox.take(wakes=look is None)
+        if additions is None or look is None:
+            await self._pipeline.run(*self._begin, *self._writes, *filter(None, [additions]), _COMMIT)
+            return
+        read = look.read()
+        answers = await self._pipeline.run(*self._begin, *self._writes, additions, *look.mark(), _COMMIT, *read)
+        look.made(answers[-1] if read else [])
 
     async def _read(self, statement: str, values: Mapping[str, object]) -> list[Values]:
-        async with self._connection.pipeline():
-            await self._begin()
-            cursor = await self._connection.execute(statement, values)
-        return await cursor.fetchall()
+        *_, rows = await self._pipeline.run(*self._begin, (statement, values))
+        self._begin = ()
+        return rows

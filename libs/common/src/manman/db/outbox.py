@@ -24,9 +24,9 @@ from manman.messages.routing import EXCHANGE, EXTERNAL_EXCHANGE
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from psycopg import AsyncConnection, AsyncCursor
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from manman.db.pipeline import Row, Statement
     from manman.db.reading import Reader
     from manman.messages.body import Body
 
@@ -90,58 +90,75 @@ _COLUMNS = "id, message_id::text, exchange, routing_key, body, mandatory, sessio
 _UNPUBLISHED = f"""
     SELECT {_COLUMNS} FROM outbox WHERE published_at IS NULL AND failed_at IS NULL ORDER BY id LIMIT %(limit)s
 """  # noqa: S608 - names of ours
-_MARK_AND_READ = f"""
-    WITH published AS (
-        UPDATE outbox SET published_at = %(now)s, position = n.position
-        FROM (
-            SELECT id, CASE WHEN exchange = '{EXTERNAL_EXCHANGE}' AND replay_of IS NULL
-                THEN nextval('event_positions') END AS position
-            FROM outbox WHERE id = ANY(%(published)s) ORDER BY id
-        ) AS n, (SELECT set_config('synchronous_commit', 'off', true)) AS no_wait
-        WHERE outbox.id = n.id
-    )
-    SELECT {_COLUMNS} FROM outbox
-    WHERE published_at IS NULL AND failed_at IS NULL AND id <> ALL(%(published)s) ORDER BY id LIMIT %(limit)s
+_OTHERS = f"""
+    SELECT {_COLUMNS} FROM outbox WHERE published_at IS NULL AND failed_at IS NULL
+        AND NOT EXISTS (SELECT FROM unnest(%(in_flight)s::bigint[]) AS f WHERE f = id) ORDER BY id LIMIT %(limit)s
 """  # noqa: S608 - the same
-"""Nobody waits for the disk: a mark that a crash of the database takes back costs a second copy of the message."""
+_MARK = f"""
+    UPDATE outbox SET published_at = %(now)s, position = n.position
+    FROM (
+        SELECT id, CASE WHEN exchange = '{EXTERNAL_EXCHANGE}' AND replay_of IS NULL
+            THEN nextval('event_positions') END AS position
+        FROM outbox WHERE id = ANY(%(published)s) AND published_at IS NULL ORDER BY id
+    ) AS n
+    WHERE outbox.id = n.id
+"""  # noqa: S608 - the same
+_DO_NOT_WAIT_FOR_THE_DISK: Statement = ("SELECT set_config('synchronous_commit', 'off', true)", {})
+"""A mark that a crash of the database takes back costs a second copy of the message."""
 _DEPTH = "SELECT count(*) FROM outbox WHERE published_at IS NULL AND failed_at IS NULL"
 
 
-class Ride:
-    """A read that travels with a commit: what waits then, up to `limit` rows, for the relay of the same process.
+class Look(msgspec.Struct, kw_only=True):
+    """A look of the relay at the outbox: it records what the broker confirmed, and reads what else waits.
 
-    It takes no round trip of its own, and nobody needs to be notified.
+    It travels with the commit of a batch, or alone. Events get their places in the event log in the order of ids, which
+    is that in which they were published; so there is one look at a time.
     """
 
-    def __init__(self, limit: int) -> None:
-        """Read nothing if `limit` is 0."""
-        self.limit = limit
-        self.rows: list[Unpublished] = []
+    at: datetime
+    """When it is."""
+    published: list[int] = []
+    """Rows that the broker confirmed."""
+    in_flight: list[int] = []
+    """Rows that were sent: they wait, but are not to be read again."""
+    limit: int = 0
+    """Read at most so many rows, the oldest."""
+    rows: list[Unpublished] | None = None
+    """What was read, by id; None before it was made."""
 
-    async def read(self, connection: AsyncConnection) -> AsyncCursor | None:
-        """Ask, in the pipeline that commits."""
-        return await connection.execute(_UNPUBLISHED, {"limit": self.limit}) if self.limit else None
+    def mark(self) -> list[Statement]:
+        """Return what records: in the transaction of the commit."""
+        return [(_MARK, {"published": self.published, "now": self.at})] if self.published else []
 
-    async def take(self, cursor: AsyncCursor | None) -> None:
-        """Take the answer, when the pipeline is done."""
-        if cursor is not None:
-            self.rows = [*starmap(Unpublished, await cursor.fetchall())]
+    def read(self) -> list[Statement]:
+        """Return what reads: after the commit."""
+        if not self.limit:
+            return []
+        if not self.in_flight:
+            return [(_UNPUBLISHED, {"limit": self.limit})]
+        return [(_OTHERS, {"limit": self.limit, "in_flight": self.in_flight})]
+
+    def made(self, rows: Sequence[Row]) -> None:
+        """Take what was read."""
+        self.rows = [*starmap(Unpublished, rows)]
 
 
 class WaitingRows:
-    """The outbox as the relay sees it: each call is one statement, and a transaction by itself."""
+    """The outbox as the relay sees it: each call is one round trip, and a transaction by itself."""
 
     def __init__(self, reader: Reader) -> None:
         """Go through `reader`."""
         self._reader = reader
 
-    async def next_after(self, published: Sequence[int], *, now: datetime, limit: int) -> list[Unpublished]:
-        """Record that the broker confirmed these, and return the oldest of the others that wait, by id.
-
-        Events get their places in the event log, in the order of ids: that in which they were published.
-        """
-        values = {"published": list(published), "now": now, "limit": limit}
-        return [*starmap(Unpublished, await self._reader.execute(_MARK_AND_READ, values))]
+    async def look(self, look: Look) -> list[Unpublished]:
+        """Make a look by itself; return what was read."""
+        statements = [*look.mark(), *look.read()]
+        if look.published:
+            statements.insert(0, _DO_NOT_WAIT_FOR_THE_DISK)
+        async with self._reader.pipeline() as pipeline:
+            answers = await pipeline.run(*statements)
+        look.made(answers[-1] if look.limit else [])
+        return look.rows or []
 
     async def depth(self) -> int:
         """Return how many rows wait."""

@@ -17,21 +17,20 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVarTuple, cast
 
 import psycopg
-from psycopg.pq import TransactionStatus
 from sqlalchemy import event, exc, inspect
 from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
-from sqlalchemy.util import await_
 
-from manman.db.engine import was_ended
+from manman.db.pipeline import Pipeline
 from manman.db.problems import translate
 from manman.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from psycopg import AsyncConnection
     from sqlalchemy import QueuePool, Select
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from manman.db.pipeline import Row
 
     Part = Callable[[Sequence[tuple[Any, ...]]], list[Any]]
 
@@ -85,45 +84,43 @@ class Reader:
         self._engine = engine
         self._wait_s = pool.timeout()
         self._places = asyncio.Semaphore(pool.size())
-        self._idle: list[AsyncConnection] = []
+        self._idle: list[Pipeline] = []
         event.listen(engine.sync_engine, "engine_disposed", self._end)
 
     async def all(self, read: Read[*Ts], **values: Any) -> list[tuple[*Ts]]:  # noqa: ANN401 - column values
         """Return the rows; errors as `execute`."""
-        return read.rows(await self.execute(read.sql, read.values(values), binary=True))
+        return read.rows(await self.execute(read.sql, read.values(values)))
 
-    async def execute(
-        self, statement: str, values: Mapping[str, Any], *, binary: bool = False
-    ) -> list[tuple[Any, ...]]:
-        """Run a statement of ours in the driver's spelling and return its rows; errors as `connection`."""
-        async with self.connection() as connection:
-            cursor = await connection.execute(statement, values, binary=binary)
-            return await cursor.fetchall()
+    async def execute(self, statement: str, values: Mapping[str, Any]) -> list[Row]:
+        """Run a statement of ours in the driver's spelling and return its rows; errors as `pipeline`."""
+        async with self.pipeline() as pipeline:
+            (rows,) = await pipeline.run((statement, values))
+            return rows
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection]:
-        """Give a connection of the driver for the block. One that is left in the middle of something is closed.
+    async def pipeline(self) -> AsyncIterator[Pipeline]:
+        """Give a pipeline for the block. One that is left in the middle of something is closed.
 
         Raises:
             Unavailable: no connection to the database could be had, or it broke.
 
         """
         await self._take_place()
-        connection = None
+        pipeline = None
         try:
-            connection = await self._connection()
-            yield connection
+            pipeline = await self._pipeline()
+            yield pipeline
         except exc.TimeoutError as error:
             raise Unavailable(_BUSY) from error
         except psycopg.Error as error:
             raise (translate(error) or error) from error
         finally:
             self._places.release()
-            if connection is not None and not connection.closed:
-                if connection.info.transaction_status is TransactionStatus.IDLE:
-                    self._idle.append(connection)
+            if pipeline is not None:
+                if pipeline.is_idle:
+                    self._idle.append(pipeline)
                 else:
-                    await connection.close()
+                    pipeline.close()
 
     async def first(self, read: Read[*Ts], **values: Any) -> tuple[*Ts] | None:  # noqa: ANN401 - the same
         """Return the first row, None when there is none; errors as `all`."""
@@ -140,21 +137,21 @@ class Reader:
         except TimeoutError as error:
             raise Unavailable(_BUSY) from error
 
-    async def _connection(self) -> AsyncConnection:
-        """Take the connection that was used last, or open one."""
+    async def _pipeline(self) -> Pipeline:
+        """Take the one that was used last, or open one."""
         while self._idle:
-            connection = self._idle.pop()
-            if not was_ended(connection):
-                return connection
-            await connection.close()
+            pipeline = self._idle.pop()
+            if not pipeline.was_ended():
+                return pipeline
+            pipeline.close()
         pooled = await self._engine.raw_connection()
         opened: Any = pooled.driver_connection
         pooled.detach()
-        return cast("AsyncConnection", opened)
+        return Pipeline(opened)
 
     def _end(self, _engine: object) -> None:
         while self._idle:
-            await_(self._idle.pop().close())
+            self._idle.pop().close()
 
 
 def _attributes_of(entity: Any) -> list[str]:  # noqa: ANN401 - a mapped class or an alias of one

@@ -132,8 +132,8 @@ class UnitOfWork:
             Unavailable: no connection to the database could be had, or it broke.
 
         """
-        async with self._reader.connection() as connection:
-            yield Batch(connection)
+        async with self._reader.pipeline() as pipeline:
+            yield Batch(pipeline)
 
 
 Uow: TypeAlias = UnitOfWork

@@ -11,13 +11,17 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
+from typing import TYPE_CHECKING
 
 from manman.bus.connection import connect
-from manman.bus.publisher import Outgoing
+from manman.bus.publisher import Outgoing, Publisher
 from manman.bus.subscription import subscribe_in_bulk
 from manman.bus.topology import event_queue
 from manman.messages import routing
 from manman_processor.settings import Settings
+
+if TYPE_CHECKING:
+    from manman.bus.publisher import Result
 
 IN_FLIGHT = 3
 CONFIRM_TIMEOUT_S = 30.0
@@ -26,11 +30,10 @@ CONFIRM_TIMEOUT_S = 30.0
 async def main(settings: Settings) -> None:
     """Relay until killed."""
     queue = event_queue(settings.queue_name, routing.PROCESSOR_EVENT_KEYS)
-    async with connect(settings, "bare-relay") as connection, asyncio.TaskGroup() as group:
-        out = await connection.open_lane()
-        await out.confirm()
+    async with connect(settings, "bare-relay") as connection, Publisher(connection) as publisher:
+        out = await publisher.open_sender()
         async with subscribe_in_bulk(connection, queue, prefetch=settings.event_prefetch) as source:
-            sent: deque[tuple[int, asyncio.Task[list[str | None]]]] = deque()
+            sent: deque[tuple[int, asyncio.Future[list[Result]]]] = deque()
             while True:
                 batch, last_tag = await source.next_batch(settings.event_batch_max)
                 messages = [
@@ -42,11 +45,10 @@ async def main(settings: Settings) -> None:
                     )
                     for delivery in batch
                 ]
-                publishing = out.publish(messages, timeout_s=CONFIRM_TIMEOUT_S)
-                sent.append((last_tag, group.create_task(publishing)))
+                sent.append((last_tag, out.send(messages, timeout_s=CONFIRM_TIMEOUT_S)))
                 while sent and (sent[0][1].done() or len(sent) == IN_FLIGHT):
-                    tag, task = sent.popleft()
-                    if any(await task):
+                    tag, results = sent.popleft()
+                    if any(await results):
                         raise RuntimeError("the broker did not confirm")
                     source.acknowledge(tag)
 

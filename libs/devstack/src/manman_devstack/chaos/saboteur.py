@@ -19,8 +19,8 @@ POINTS = {
     "commit": "manman.db.batch:Batch.commit",
     "dead_letter": "manman.bus.publisher:Publisher.publish",
     "acknowledge": "manman.bus.lane:Lane.acknowledge",
-    "relay": "manman.bus.publisher:Publisher.publish_many",
-    "mark": "manman.db.outbox:WaitingRows.next_after",
+    "relay": "manman.bus.publisher:Sender.send",
+    "mark": "manman.db.outbox:WaitingRows.look",
 }
 """Everything that is awaited between taking a report and acknowledging it, and between committing and marking."""
 

@@ -1,0 +1,209 @@
+"""A *pipeline* is a connection to the database over which statements go together: one round trip for all of a call.
+
+It exists for statements that are written once and run all the time. The driver's own cursor makes a dozen objects for
+each statement and registers the socket anew for each wait, which costs more than the statement (ADR 0029). Underneath
+is the driver's low-level interface to libpq, with its adaptation of values. Statements are prepared at their first use.
+
+Not here: which statements (the modules of the nouns), when a connection is opened and given back
+(`manman.db.reading`), and what an error means (`manman.db.problems`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import psycopg
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, Format, TransactionStatus
+
+from manman.db.engine import was_ended
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from psycopg import AsyncConnection
+    from psycopg.pq.abc import PGresult
+
+Row: TypeAlias = tuple[Any, ...]
+
+Statement: TypeAlias = "tuple[str, Mapping[str, Any]]"
+"""SQL in the driver's spelling, `%(name)s` for a value and `%%` for a percent sign, and its values."""
+
+_PLACEHOLDER = re.compile(r"%(?:\((?P<name>\w+)\)s|%)")
+_FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED})
+
+
+class Pipeline:
+    """One connection, for one caller at a time."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        """Take over an open connection on which nothing is going on."""
+        self._connection = connection
+        self._pg = connection.pgconn
+        self._pg.enter_pipeline_mode()
+        self._names: dict[tuple[bytes, tuple[int, ...]], bytes] = {}
+        self._results: list[PGresult] = []
+        self._loop = asyncio.get_running_loop()
+        self._answered: asyncio.Future[None] | None = None
+        self._socket = self._pg.socket
+        self._loop.add_reader(self._socket, self._read)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection has ended."""
+        return self._connection.closed
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the next caller can have it: it is open, and not in a transaction."""
+        return not self.is_closed and self._pg.transaction_status == TransactionStatus.IDLE
+
+    def was_ended(self) -> bool:
+        """Tell whether the server has ended it while it was idle, even if nobody had the time to hear it."""
+        return self.is_closed or was_ended(self._connection)
+
+    async def run(self, *statements: Statement) -> list[list[Row]]:
+        """Send statements, wait for all answers, and return the rows of each.
+
+        After the first one that fails the others are not run. Whoever is cancelled meanwhile closes the connection;
+        the database may finish what it has received.
+
+        Raises:
+            psycopg.Error: what the database says to the first one that failed, or that the connection was lost.
+
+        """
+        prepared = [self._send(*statement) for statement in statements]
+        self._pg.pipeline_sync()
+        self._answered, self._results = self._loop.create_future(), []
+        self._write()
+        try:
+            await self._answered
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        finally:
+            self._answered = None
+        return self._rows(prepared)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if not self._connection.closed:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._pg.finish()
+
+    def _send(self, statement: str, values: Mapping[str, Any]) -> tuple[bytes, tuple[int, ...]] | None:
+        """Put a statement into the buffer; return under what it is prepared thereby, None if it was before."""
+        query = _query(statement)
+        transformer = Transformer(self._connection)
+        dumped = transformer.dump_sequence([_plain(values[name]) for name in query.names], query.formats)
+        key = (query.sql, tuple(transformer.types or ()))
+        name = self._names.get(key)
+        if name is None:
+            name = b"s%d" % len(self._names)
+            self._pg.send_prepare(name, query.sql, transformer.types)
+        self._pg.send_query_prepared(name, dumped, transformer.formats, Format.BINARY)
+        if key in self._names:
+            return None
+        self._names[key] = name
+        return key
+
+    def _rows(self, prepared: Sequence[tuple[bytes, tuple[int, ...]] | None]) -> list[list[Row]]:
+        """Return the rows of each statement; forget what was not prepared, because something before it failed."""
+        results = iter(self._results)
+        failure: PGresult | None = None
+        answers: list[list[Row]] = []
+        for key in prepared:
+            if key is not None:
+                result = next(results)
+                if result.status in _FAILED:
+                    failure = failure or result
+                    del self._names[key]
+            result = next(results)
+            if result.status in _FAILED:
+                failure = failure or result
+            answers.append(self._loaded(result))
+        self._results = []
+        if failure is not None:
+            raise error_from_result(failure)
+        return answers
+
+    def _loaded(self, result: PGresult) -> list[Row]:
+        if not result.ntuples:
+            return []
+        transformer = Transformer(self._connection)
+        transformer.set_pgresult(result)
+        return transformer.load_rows(0, result.ntuples, tuple)
+
+    def _write(self) -> None:
+        """Send what is in the buffer; go on when the socket takes more."""
+        try:
+            is_left = self._pg.flush()
+        except psycopg.OperationalError as error:
+            self._lose(error)
+            return
+        if is_left:
+            self._loop.add_writer(self._socket, self._write)
+        else:
+            self._loop.remove_writer(self._socket)
+
+    def _read(self) -> None:
+        """Take what has arrived. To an idle connection the server says nothing but that it ends it."""
+        try:
+            self._pg.consume_input()
+            while self._answered is not None and not self._pg.is_busy():
+                result = self._pg.get_result()
+                if result is None:  # the end of one statement's results
+                    continue
+                if result.status == ExecStatus.PIPELINE_SYNC:
+                    self._end()
+                    return
+                self._results.append(result)
+        except psycopg.OperationalError as error:
+            self._lose(error)
+
+    def _end(self) -> None:
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_result(None)
+
+    def _lose(self, error: psycopg.OperationalError) -> None:
+        self.close()
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(error)
+
+
+class _Query(NamedTuple):
+    """A statement as the server wants it: numbered parameters, and which value each of them takes."""
+
+    sql: bytes
+    names: tuple[str, ...]
+    formats: tuple[PyFormat, ...]
+
+
+@functools.cache
+def _query(statement: str) -> _Query:
+    numbers: dict[str, int] = {}
+
+    def numbered(match: re.Match[str]) -> str:
+        name = match["name"]
+        return "%" if name is None else f"${numbers.setdefault(name, len(numbers) + 1)}"
+
+    sql = _PLACEHOLDER.sub(numbered, statement)
+    return _Query(sql.encode(), tuple(numbers), (PyFormat.AUTO,) * len(numbers))
+
+
+def _plain(value: object) -> object:
+    """Return numbers as text, which the server reads as what is wanted there.
+
+    The driver would name a type by the size of the number, and the statement be prepared for each; and its way with
+    lists takes longer than the statement.
+    """
+    if type(value) is int:
+        return str(value)
+    if type(value) is list and (not value or type(value[0]) is int):
+        return f"{{{','.join(map(str, value))}}}"
+    return value
