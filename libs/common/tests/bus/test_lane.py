@@ -1,7 +1,6 @@
 """A lane against the real broker; what faults do to it is in test_broker_faults."""
 
 import asyncio
-import functools
 import uuid
 
 import pytest
@@ -9,11 +8,10 @@ from pydantic import SecretStr
 
 from manman.background import running
 from manman.bus import topology
-from manman.bus.confirms import RETURNED
 from manman.bus.connection import Connection, connect
 from manman.bus.consumer import consume_batches
 from manman.bus.delivery import Delivery
-from manman.bus.publisher import Outgoing, Publisher
+from manman.bus.publisher import Outgoing, Publisher, Sender, Unroutable
 from manman.errors import Unavailable
 from manman.settings import BusSettings
 from manman_devstack.eventually import eventually
@@ -43,14 +41,13 @@ async def test_several_publishers_on_one_lane_each_get_their_own_results(connect
     await topology.declare_queue(connection, topology.Queue("things", keys=["thing.#"]))
     lane = await connection.open_lane()
     await lane.confirm()
-    results: dict[int, list[str | None]] = {}
-    for one in range(5):
-        keys = ["nobody" if index == one else "thing.x" for index in range(50)]
-        batch = [outgoing(b"{}", key=key, mandatory=True) for key in keys]
-        lane.publish(batch, functools.partial(results.__setitem__, one), timeout_s=10)
-    await eventually(lambda: len(results) == 5)
-    for one, outcomes in results.items():
-        assert outcomes == [RETURNED if index == one else None for index in range(50)]
+    batches = [
+        [outgoing(b"{}", key="nobody" if index == one else "thing.x", mandatory=True) for index in range(50)]
+        for one in range(5)
+    ]
+    results = await asyncio.gather(*(Sender(lane).send(batch) for batch in batches))
+    for one, outcomes in enumerate(results):
+        assert [isinstance(outcome, Unroutable) for outcome in outcomes] == [index == one for index in range(50)]
     await lane.close(2)
 
 
@@ -100,5 +97,5 @@ async def test_a_lane_is_kept_up_while_nothing_passes(outside: Onlooker) -> None
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(lane.next_batch(1), 5)  # two unanswered heartbeats are enough for the broker
         assert lane.ended_because is None
-        assert await lane.publish([outgoing(b"{}")], timeout_s=5) == [None]
+        assert await Sender(lane).send([outgoing(b"{}")], timeout_s=5) == [None]
         await lane.close(2)

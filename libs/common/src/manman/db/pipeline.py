@@ -42,6 +42,7 @@ class Pipeline:
 
     def __init__(self, connection: AsyncConnection) -> None:
         """Take over an open connection on which nothing is going on."""
+        self.is_closed = False
         self._connection = connection
         self._pg = connection.pgconn
         self._pg.enter_pipeline_mode()
@@ -51,11 +52,6 @@ class Pipeline:
         self._answered: asyncio.Future[None] | None = None
         self._socket = self._pg.socket
         self._loop.add_reader(self._socket, self._read)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the connection has ended."""
-        return self._connection.closed
 
     @property
     def is_idle(self) -> bool:
@@ -91,7 +87,8 @@ class Pipeline:
 
     def close(self) -> None:
         """Close the connection."""
-        if not self._connection.closed:
+        if not self.is_closed:
+            self.is_closed = True
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
             self._pg.finish()

@@ -20,6 +20,7 @@ POINTS = {
     "dead_letter": "manman.bus.publisher:Publisher.publish",
     "acknowledge": "manman.bus.lane:Lane.acknowledge",
     "relay": "manman.bus.publisher:Sender.send",
+    "settle": "manman_processor.flight:Flight.settle",
     "mark": "manman.db.outbox:WaitingRows.look",
 }
 """Everything that is awaited between taking a report and acknowledging it, and between committing and marking."""
