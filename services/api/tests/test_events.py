@@ -10,7 +10,6 @@ import httpx2
 import pytest
 
 from manman import clock
-from manman.db.outbox import Look
 from manman.messages.external import HostEvent, SessionEvent
 from manman.messages.routing import external_host, external_session
 from manman.v1 import events_pb2 as pb
@@ -36,7 +35,7 @@ async def publish(uow: Any, *bodies: HostEvent | SessionEvent) -> list[UUID]:
         await tx.commit()
     async with uow() as tx:
         waiting = [row.id for row in await tx.outbox.unpublished(limit=10_000)]
-    await uow.waiting.look(Look(at=clock.now(), published=waiting))
+    await uow.waiting.mark(waiting, now=clock.now())
     return ids
 
 

@@ -15,7 +15,6 @@ from manman.bus.publisher import Publisher
 from manman.db import transitions
 from manman.db.engine import connected
 from manman.db.models import Session
-from manman.db.outbox import Look
 from manman.db.transitions import Change
 from manman.db.unit_of_work import UnitOfWork
 from manman.domain.sessions import Status
@@ -117,7 +116,7 @@ class World:
     async def forget_outbox(self) -> None:
         async with self.uow() as tx:
             rows = await tx.outbox.unpublished(limit=1000)
-        await self.uow.waiting.look(Look(at=NOW, published=[row.id for row in rows]))
+        await self.uow.waiting.mark([row.id for row in rows], now=NOW)
         async with self.uow() as tx:
             await tx.outbox.delete_settled(before=NOW + seconds(1))
             await tx.commit()

@@ -6,7 +6,6 @@ from uuid import uuid4
 import pytest
 
 from manman.background import running
-from manman.db.outbox import Look
 from manman.domain.sessions import Status
 from manman.messages.external import HostEvent
 from manman.messages.health import Heartbeat
@@ -190,7 +189,7 @@ async def test_published_messages_are_removed_after_a_while_and_waiting_ones_nev
     assert await settled_messages.sweep(uow, after(10_000), span(60), 10**6) == 0
     async with uow() as tx:
         rows = await tx.outbox.unpublished(limit=10)
-    await uow.waiting.look(Look(at=NOW, published=[row.id for row in rows]))
+    await uow.waiting.mark([row.id for row in rows], now=NOW)
     assert await settled_messages.sweep(uow, after(60), span(60), 10**6) == 0
     assert await settled_messages.sweep(uow, after(61), span(60), 10**6) == 1
     assert database.keys() == []
@@ -205,7 +204,7 @@ async def test_one_run_removes_all_old_messages_however_many(uow: Any, database:
         await tx.commit()
     async with uow() as tx:
         rows = await tx.outbox.unpublished(limit=20_000)
-    await uow.waiting.look(Look(at=NOW, published=[row.id for row in rows]))
+    await uow.waiting.mark([row.id for row in rows], now=NOW)
     assert await settled_messages.sweep(uow, after(61), span(60), 10**6) == 12_000
     assert database.keys() == []
 

@@ -73,7 +73,7 @@ def run(
 def settle() -> None:
     """Tell the garbage collector that start-up is over: what is there now stays, and is not gone through any more.
 
-    For processes that answer many calls: modules, schemas and descriptors are some hundred thousand objects.
+    For processes that answer many calls or messages: modules, schemas, descriptors are some hundred thousand objects.
     """
     gc.collect()
     gc.freeze()

@@ -5,7 +5,6 @@ import pytest
 
 from manman.db import transitions
 from manman.db.models import GameConfigFile
-from manman.db.outbox import Look
 from manman.db.servers import KEPT_CAPABILITIES
 from manman.db.transitions import Change
 from manman.domain.parameters import Declared
@@ -145,7 +144,7 @@ async def test_the_outbox_gives_the_oldest_first_and_forgets_what_is_settled(uow
     async with uow() as tx:
         rows = await tx.outbox.unpublished(limit=2)
     assert [row.id for row in rows] == sorted(row.id for row in rows)
-    await uow.waiting.look(Look(at=world.now, published=[rows[0].id]))
+    await uow.waiting.mark([rows[0].id], now=world.now)
     async with uow() as tx:
         await tx.outbox.mark_failed({rows[1].id: "nobody there"}, now=world.now)
         await tx.commit()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from manman import service
 from manman.bus.connection import Backoff, connect
 from manman.bus.publisher import Publisher
 from manman.bus.topology import event_queue
@@ -111,6 +112,7 @@ async def main(settings: Settings) -> None:
             component = health.component("sweeps")
             group.create_task(_sweep(settings, uow, connection, hearing, component), name="sweeps")
         health.complete()
+        service.settle()
 
 
 async def _consume(

@@ -18,7 +18,6 @@ from manman.db.outbox import Look
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
-    from datetime import datetime
 
     from manman.bus.publisher import Result
     from manman.db.outbox import Unpublished
@@ -62,17 +61,14 @@ class Flight:
         """Whether a look is worth making."""
         return not self.held_because and MAX_ROWS - self._row_count >= ROOM
 
-    def look(self, now: datetime) -> Look:
-        """Return the next look at the outbox; it takes along what was confirmed, until it is over."""
-        limit = 0 if self.held_because else MAX_ROWS - self._row_count
-        look = Look(at=now, published=self.confirmed, in_flight=self._ids(), limit=limit)
-        self.confirmed = []
-        return look
+    def look(self) -> Look:
+        """Return the next look at the outbox: at what is not under way, and as much as may be."""
+        on_their_way = [*self.failed, *self.confirmed, *(row.id for wave in self._waves for row in wave.rows)]
+        return Look(in_flight=on_their_way, limit=0 if self.held_because else MAX_ROWS - self._row_count)
 
-    def over(self, look: Look) -> None:
-        """Say that a look was made, or that it failed: then what was confirmed is still to be recorded."""
-        if look.rows is None:
-            self.confirmed = look.published + self.confirmed
+    def marked(self, count: int) -> None:
+        """Note that the first so many confirmed rows are recorded."""
+        del self.confirmed[:count]
 
     def sent(self, rows: Sequence[Unpublished], results: asyncio.Future[list[Result]]) -> None:
         """Add a wave."""
@@ -99,6 +95,3 @@ class Flight:
                     self.give_up(row, "the host has no queue: it never connected, or its queue was removed")
                 else:
                     self.held_because = str(result)
-
-    def _ids(self) -> list[int]:
-        return [*self.failed, *(row.id for wave in self._waves for row in wave.rows)]

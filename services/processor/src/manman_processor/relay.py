@@ -2,9 +2,9 @@
 
 A row is marked after the broker confirmed it. A crash in between sends it twice, with one `message_id`. NOTIFY wakes
 the relay; a poll is the truth. One process relays at a time (an advisory lock); the others stand by. When that process
-commits reports itself, the relay's look at the outbox travels with the commit (`riding`): it marks what was confirmed
-meanwhile, and what it reads is sent at once, whether the messages before are confirmed or not (`manman_processor.
-flight`). At other times the relay looks by itself.
+commits reports itself, the relay's look at the outbox travels with the commit (`riding`), and what it reads is sent
+at once, whether the messages before are confirmed or not (`manman_processor.flight`). At other times the relay looks
+by itself.
 
 A command that nobody can take, or that is too old to be sent, fails: its row is marked so, and a session that it
 should have started ends as crashed. Before a start command the session's log stream is declared, so that not one
@@ -51,7 +51,7 @@ LOCK = 0x6D616E6D_7265
 """The advisory lock of the process that relays."""
 
 MARK_AFTER_S = 0.05
-"""So long the mark of a confirmed row waits for a commit to travel with."""
+"""What is confirmed within so long is marked together."""
 
 DECLARED_AT_ONCE = 16
 LAST_DRAIN_S = 5.0
@@ -93,8 +93,8 @@ class Relay:
         self._sender: Sender | None = None
         self._brought: list[Unpublished] = []
         self._look_is_due = False
-        self._mark_is_due = False
-        self._marking: asyncio.TimerHandle | None = None
+        self._confirms = asyncio.Event()
+        self._marking = asyncio.Lock()
         self.drained = asyncio.Event()
         """Set when the outbox was empty, or another process relays it."""
 
@@ -110,6 +110,7 @@ class Relay:
                 ):
                     log.info("relaying")
                     group.create_task(self._listen(leadership), name="outbox-news")
+                    group.create_task(self._mark_at_times(), name="outbox-marks")
                     await self._relay_at_news(backoff)
             except* Unavailable as lost:
                 self._component.down(str(lost.exceptions[0]))
@@ -155,13 +156,13 @@ class Relay:
             yield None
         elif self._is_busy or self._brought:
             try:
-                yield Look(at=clock.now())
+                yield Look()
             finally:
                 self._look_again()
         else:
-            flight, look = self._flight, self._flight.look(clock.now())
+            flight, look = self._flight, self._flight.look()
             try:
-                with self._busy(), self._looking(flight, look):
+                with self._busy(), self._looking(look):
                     yield look
                 if self._leads and flight is self._flight:
                     self._bring(look.rows or [])
@@ -170,24 +171,17 @@ class Relay:
                     self._news.set()
 
     @contextlib.contextmanager
-    def _looking(self, flight: Flight, look: Look) -> Iterator[None]:
+    def _looking(self, look: Look) -> Iterator[None]:
         """Make a look in the block, or leave it."""
-        was_due, self._look_is_due, self._mark_is_due = self._look_is_due, False, False
-        if self._marking is not None:
-            self._marking.cancel()
-            self._marking = None
+        was_due, self._look_is_due = self._look_is_due, False
         try:
             yield
         except BaseException:
             self._look_again()
             raise
-        finally:
-            flight.over(look)
         if look.rows is None:
             self._look_is_due |= was_due
-            return
-        RELAYED.labels("published").inc(len(look.published))
-        if len(look.rows) >= look.limit:
+        elif len(look.rows) >= look.limit:
             self._look_again()
         else:
             DEPTH.set(len(look.in_flight) + len(look.rows))
@@ -204,14 +198,8 @@ class Relay:
         self._look_is_due = True
         self._news.set()
 
-    def _mark_now(self) -> None:
-        self._marking, self._mark_is_due = None, True
-        self._news.set()
-
     def _is_something_due(self) -> bool:
-        return bool(
-            self._look_is_due or self._brought or self._flight.failed or (self._mark_is_due and self._flight.confirmed)
-        )
+        return bool(self._look_is_due or self._brought or self._flight.failed)
 
     async def drain(self) -> int:
         """Send everything that waits; return how many rows were settled.
@@ -225,13 +213,13 @@ class Relay:
         flight = self._flight
         before = flight.settled_count
         self._look_is_due = True
-        while True:
-            self._mark_is_due = True
+        while self._is_busy or self._is_something_due() or not flight.is_empty:
             await self._work()
-            if not (self._is_busy or self._is_something_due()) and flight.is_empty and not flight.confirmed:
-                return flight.settled_count - before
-            await self._news.wait()
-            self._news.clear()
+            if self._is_busy or not flight.is_empty:
+                await self._news.wait()
+                self._news.clear()
+        await self._mark()
+        return flight.settled_count - before
 
     async def _work(self) -> None:
         """Do what is due. Nothing while a commit is looking: its end is news."""
@@ -244,19 +232,35 @@ class Relay:
             if flight.failed:
                 await self._fail(flight)
                 self._look_is_due = True  # for the events of that
-            while (self._look_is_due and flight.has_room) or (self._mark_is_due and flight.confirmed):
-                look = flight.look(clock.now())
-                with self._looking(flight, look):
+            while self._look_is_due and flight.has_room:
+                look = flight.look()
+                with self._looking(look):
                     rows = await self._uow.waiting.look(look)
-                if len(rows) >= look.limit:
+                if self._look_is_due:
                     DEPTH.set(await self._uow.waiting.depth())
                 await self._send(rows)
+        if flight.is_empty and flight.held_because:
+            await self._mark()
+            raise Unavailable(flight.held_because)
         if flight.is_empty and not self._is_something_due():
             self.drained.set()
-        if flight.confirmed and self._marking is None:
-            self._marking = asyncio.get_running_loop().call_later(MARK_AFTER_S, self._mark_now)
-        if flight.held_because and flight.is_empty and not flight.confirmed:
-            raise Unavailable(flight.held_because)
+
+    async def _mark_at_times(self) -> None:
+        while True:
+            await self._confirms.wait()
+            await asyncio.sleep(MARK_AFTER_S)
+            self._confirms.clear()
+            await self._mark()
+
+    async def _mark(self) -> None:
+        """Record what was confirmed; one at a time, so that events get their places in the log in order."""
+        async with self._marking:
+            flight = self._flight
+            rows = [*flight.confirmed]
+            if rows:
+                await self._uow.waiting.mark(rows, now=clock.now())
+                flight.marked(len(rows))
+                RELAYED.labels("published").inc(len(rows))
 
     def _bring(self, rows: list[Unpublished]) -> None:
         """Send events at once, and leave what needs more to the relay's own task."""
@@ -290,6 +294,7 @@ class Relay:
             for span in spans.values():
                 span.end()
             flight.settle()
+            self._confirms.set()
             self._news.set()
 
         results = sender.send([self._outgoing(row, now, spans.get(row.id)) for row in rows])

@@ -267,7 +267,7 @@ class Batch:
     async def commit(self, look: Look | None = None) -> None:
         """Write what is to be written and make everything true at once. Raises the error family at the block's end.
 
-        What goes into the outbox wakes the relay, unless it has its `look` here, which is made at the same time.
+        What goes into the outbox wakes the relay, unless it has its `look` here, which is made right behind.
         """
         if self._crashes:
             self._writes.append((_ADD_CRASH_RECORDS, {"rows": msgspec.json.encode(self._crashes).decode()}))
@@ -275,9 +275,8 @@ class Batch:
         if additions is None or look is None:
             await self._pipeline.run(*self._begin, *self._writes, *filter(None, [additions]), _COMMIT)
             return
-        read = look.read()
-        answers = await self._pipeline.run(*self._begin, *self._writes, additions, *look.mark(), _COMMIT, *read)
-        look.made(answers[-1] if read else [])
+        answers = await self._pipeline.run(*self._begin, *self._writes, additions, _COMMIT, look.statement())
+        look.made(answers[-1])
 
     async def _read(self, statement: str, values: Mapping[str, object]) -> list[Values]:
         *_, rows = await self._pipeline.run(*self._begin, (statement, values))

@@ -110,34 +110,20 @@ _DEPTH = "SELECT count(*) FROM outbox WHERE published_at IS NULL AND failed_at I
 
 
 class Look(msgspec.Struct, kw_only=True):
-    """A look of the relay at the outbox: it records what the broker confirmed, and reads what else waits.
+    """A look of the relay at the outbox: it reads what waits. It travels with the commit of a batch, or alone."""
 
-    It travels with the commit of a batch, or alone. Events get their places in the event log in the order of ids, which
-    is that in which they were published; so there is one look at a time.
-    """
-
-    at: datetime
-    """When it is."""
-    published: list[int] = []
-    """Rows that the broker confirmed."""
     in_flight: list[int] = []
-    """Rows that were sent: they wait, but are not to be read again."""
+    """Rows that are already on their way: they wait, but are not to be read again."""
     limit: int = 0
     """Read at most so many rows, the oldest."""
     rows: list[Unpublished] | None = None
     """What was read, by id; None before it was made."""
 
-    def mark(self) -> list[Statement]:
-        """Return what records: in the transaction of the commit."""
-        return [(_MARK, {"published": self.published, "now": self.at})] if self.published else []
-
-    def read(self) -> list[Statement]:
+    def statement(self) -> Statement:
         """Return what reads: after the commit."""
-        if not self.limit:
-            return []
         if not self.in_flight:
-            return [(_UNPUBLISHED, {"limit": self.limit})]
-        return [(_OTHERS, {"limit": self.limit, "in_flight": self.in_flight})]
+            return _UNPUBLISHED, {"limit": self.limit}
+        return _OTHERS, {"limit": self.limit, "in_flight": self.in_flight}
 
     def made(self, rows: Sequence[Row]) -> None:
         """Take what was read."""
@@ -153,13 +139,13 @@ class WaitingRows:
 
     async def look(self, look: Look) -> list[Unpublished]:
         """Make a look by itself; return what was read."""
-        statements = [*look.mark(), *look.read()]
-        if look.published:
-            statements.insert(0, _DO_NOT_WAIT_FOR_THE_DISK)
-        async with self._reader.pipeline() as pipeline:
-            answers = await pipeline.run(*statements)
-        look.made(answers[-1] if look.limit else [])
+        look.made(await self._reader.execute(*look.statement()))
         return look.rows or []
+
+    async def mark(self, published: Sequence[int], *, now: datetime) -> None:
+        """Record that the broker confirmed these. Events get their places in the event log, in the order of ids."""
+        async with self._reader.pipeline() as pipeline:
+            await pipeline.run(_DO_NOT_WAIT_FOR_THE_DISK, (_MARK, {"published": list(published), "now": now}))
 
     async def depth(self) -> int:
         """Return how many rows wait."""

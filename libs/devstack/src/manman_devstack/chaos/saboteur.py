@@ -21,7 +21,7 @@ POINTS = {
     "acknowledge": "manman.bus.lane:Lane.acknowledge",
     "relay": "manman.bus.publisher:Sender.send",
     "settle": "manman_processor.flight:Flight.settle",
-    "mark": "manman.db.outbox:WaitingRows.look",
+    "mark": "manman.db.outbox:WaitingRows.mark",
 }
 """Everything that is awaited between taking a report and acknowledging it, and between committing and marking."""
 
