@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 SILENT_HEARTBEATS = 4
 """A broker that says nothing for so many heartbeat intervals is given up."""
 
+ACKNOWLEDGE_WITHIN_S = 0.02
+"""What is done within so long is acknowledged together: each acknowledgement is a write to the queue's log."""
+
 FRAME_MAX = 128 * 1024
 _CAPABILITIES: FieldTable = {
     "publisher_confirms": True,
@@ -71,6 +74,10 @@ class Lane(asyncio.Protocol):
         # consuming
         self._inbox: deque[Delivery] = deque()
         self._last_tag = 0
+        self._prefetch = 0
+        self._done_tag = 0
+        self._acknowledged_tag = 0
+        self._acknowledging: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         # publishing
         self._next_tag = 1
@@ -78,6 +85,7 @@ class Lane(asyncio.Protocol):
 
     async def consume(self, queue: str, *, prefetch: int) -> None:
         """Begin to receive from `queue`, at most `prefetch` messages unacknowledged."""
+        self._prefetch = prefetch
         await self._call(commands.Basic.Qos(prefetch_count=prefetch), commands.Basic.QosOk)
         await self._call(commands.Basic.Consume(queue=queue, consumer_tag="lane"), commands.Basic.ConsumeOk)
 
@@ -93,9 +101,25 @@ class Lane(asyncio.Protocol):
         return batch, self._last_tag - len(self._inbox)  # tags of a channel have no gaps
 
     def acknowledge(self, tag: int) -> None:
-        """Acknowledge everything up to `tag`; on an ended lane nothing happens, the broker delivers again."""
-        if self.ended_because is None:
-            self._transport.write(frames.acknowledge(tag))
+        """Acknowledge everything up to `tag`: soon, or at once when it is many.
+
+        On an ended lane nothing happens, the broker delivers again.
+        """
+        if self.ended_because is not None:
+            return
+        self._done_tag = tag
+        if tag - self._acknowledged_tag >= self._prefetch / 4:
+            self._acknowledge_done()
+        elif self._acknowledging is None:
+            self._acknowledging = self._loop.call_later(ACKNOWLEDGE_WITHIN_S, self._acknowledge_done)
+
+    def _acknowledge_done(self) -> None:
+        if self._acknowledging is not None:
+            self._acknowledging.cancel()
+            self._acknowledging = None
+        if self._acknowledged_tag < self._done_tag and self.ended_because is None:
+            self._transport.write(frames.acknowledge(self._done_tag))
+            self._acknowledged_tag = self._done_tag
 
     async def confirm(self) -> None:
         """Let the broker confirm what is published from now on."""
@@ -132,8 +156,9 @@ class Lane(asyncio.Protocol):
         if self.ended_because is not None:
             return
         self.ended_because = reason
-        if self._beating is not None:
-            self._beating.cancel()
+        for timer in (self._beating, self._acknowledging):
+            if timer is not None:
+                timer.cancel()
         if not self._reply.done():
             self._reply.set_result(commands.Channel.Close(reply_text=reason))
         for confirms in [*self._unconfirmed]:  # who is settled is taken out
@@ -148,6 +173,7 @@ class Lane(asyncio.Protocol):
 
     async def close(self, timeout_s: float) -> None:
         """Say good-bye and close; a broker that does not answer is left after `timeout_s`."""
+        self._acknowledge_done()
         if self.ended_because is None:
             with contextlib.suppress(Unavailable, TimeoutError):
                 async with asyncio.timeout(timeout_s):
