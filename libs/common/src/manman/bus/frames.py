@@ -6,10 +6,12 @@ channel 1. Pure: no socket, no state.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import msgspec
 from pamqp import decode, encode
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ DELIVER, RETURN, ACK, NACK = b"\0\x3c\0\x3c", b"\0\x3c\0\x32", b"\0\x3c\0\x50", 
 _CONTENT_TYPE, _CONTENT_ENCODING, _HEADERS, _DELIVERY_MODE, _PRIORITY = 0x8000, 0x4000, 0x2000, 0x1000, 0x0800
 _CORRELATION_ID, _REPLY_TO, _EXPIRATION, _MESSAGE_ID = 0x0400, 0x0200, 0x0100, 0x0080
 _TIMESTAMP, _APP_ID = 0x0040, 0x0008
+_ALWAYS = _CONTENT_TYPE | _MESSAGE_ID | _TIMESTAMP | _APP_ID
 _JSON = b"\x10application/json"
 _PERSISTENT = b"\x02"
 _LENGTH = struct.Struct(">I")
@@ -58,7 +61,7 @@ class Headers(Mapping[str, object]):
         return self._values
 
 
-class Properties(NamedTuple):
+class Properties(msgspec.Struct, gc=False):
     """What a header frame says, as far as we use it."""
 
     body_size: int
@@ -79,15 +82,13 @@ def frame(kind: int, payload: bytes) -> bytes:
 
 def publish(message: Outgoing, app_id: str, timestamp_s: int, frame_max: int) -> bytes:
     """Return all frames of one message that is sent."""
-    exchange, key, body = message.exchange.encode(), message.routing_key.encode(), message.body
-    method = b"\x00\x3c\x00\x28\x00\x00%b%b%c" % (_short(exchange), _short(key), message.mandatory)
+    body, room = message.body, frame_max - OVERHEAD
+    method = _publish_method(message.exchange, message.routing_key, message.mandatory)
     flags, properties = _properties(message, app_id, timestamp_s)
-    header = _SIZE_AND_FLAGS.pack(60, 0, len(body), flags) + properties
-    room = frame_max - OVERHEAD
+    header = frame(HEADER, _SIZE_AND_FLAGS.pack(60, 0, len(body), flags) + properties)
     if 0 < len(body) <= room:
-        return frame(METHOD, method) + frame(HEADER, header) + frame(BODY, body)
-    pieces = (frame(BODY, body[start : start + room]) for start in range(0, len(body), room))
-    return frame(METHOD, method) + frame(HEADER, header) + b"".join(pieces)
+        return method + header + frame(BODY, body)
+    return method + header + b"".join(frame(BODY, body[at : at + room]) for at in range(0, len(body), room))
 
 
 def acknowledge(tag: int) -> bytes:
@@ -140,24 +141,36 @@ def _read_short(payload: bytes, at: int) -> tuple[str, int]:
     return payload[at + 1 : end].decode(), end
 
 
+@functools.lru_cache(maxsize=1024)  # events have few keys, the log lines of a host one for each of its sessions
+def _publish_method(exchange: str, routing_key: str, mandatory: bool) -> bytes:  # noqa: FBT001 - as the frame has it
+    names = _short(exchange.encode()) + _short(routing_key.encode())
+    return frame(METHOD, b"\x00\x3c\x00\x28\x00\x00%b%c" % (names, mandatory))
+
+
+@functools.lru_cache(maxsize=1)  # the same for everything that is sent together
+def _stamp(timestamp_s: int, app_id: str) -> bytes:
+    return timestamp_s.to_bytes(8, "big") + _short(app_id.encode())
+
+
 def _properties(message: Outgoing, app_id: str, timestamp_s: int) -> tuple[int, bytes]:
     """Return the flags and values of what a message carries, in the order that the protocol gives them."""
-    flags, values = _CONTENT_TYPE | _MESSAGE_ID | _TIMESTAMP | _APP_ID, [_JSON]
+    flags, values = _ALWAYS, _JSON
     if message.headers:
         flags |= _HEADERS
-        values.append(encode.field_table(dict(message.headers)))
+        values += encode.field_table(dict(message.headers))
     if message.persistent:
         flags |= _DELIVERY_MODE
-        values.append(_PERSISTENT)
-    for flag, text in ((_CORRELATION_ID, message.correlation_id), (_REPLY_TO, message.reply_to)):
-        if text is not None:
-            flags |= flag
-            values.append(_short(text.encode()))
+        values += _PERSISTENT
+    if message.correlation_id is not None:
+        flags |= _CORRELATION_ID
+        values += _short(message.correlation_id.encode())
+    if message.reply_to is not None:
+        flags |= _REPLY_TO
+        values += _short(message.reply_to.encode())
     if message.expiration_ms is not None:
         flags |= _EXPIRATION
-        values.append(_short(b"%d" % message.expiration_ms))
-    values += (_short(message.message_id.encode()), timestamp_s.to_bytes(8, "big"), _short(app_id.encode()))
-    return flags, b"".join(values)
+        values += _short(b"%d" % message.expiration_ms)
+    return flags, values + _short(message.message_id.encode()) + _stamp(timestamp_s, app_id)
 
 
 def _short(text: bytes) -> bytes:

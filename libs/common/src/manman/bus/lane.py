@@ -224,6 +224,8 @@ class Lane(asyncio.Protocol):
         except (ValueError, LookupError, exceptions.PAMQPException) as error:
             self.abort(f"it sent what is not AMQP 0-9-1: {error}")
         self._unread = buffer[start:]
+        if self._inbox:
+            self._changed.set()
 
     def _take(self, kind: int, payload: bytes) -> None:
         if kind == frames.BODY:
@@ -270,7 +272,6 @@ class Lane(asyncio.Protocol):
             )
             self._inbox.append(delivery)
             self._last_tag = tag
-            self._changed.set()
 
     def _confirmed(self, tag: int, multiple: bool, outcome: str | None) -> None:  # noqa: FBT001 - as the frame has it
         for confirms in [*self._unconfirmed]:
