@@ -3,13 +3,13 @@
 import asyncio
 import json
 from typing import Any
-from uuid import UUID, uuid4
 
 import grpc
 import httpx2
 import pytest
 
 from manman import clock
+from manman.identifiers import new_id
 from manman.messages.external import HostEvent, SessionEvent
 from manman.messages.routing import external_host, external_session
 from manman.v1 import events_pb2 as pb
@@ -24,12 +24,12 @@ def events(api: Any) -> Any:
     return events_pb2_grpc.EventsStub(api.channel)
 
 
-async def publish(uow: Any, *bodies: HostEvent | SessionEvent) -> list[UUID]:
+async def publish(uow: Any, *bodies: HostEvent | SessionEvent) -> list[str]:
     """Do what a change and then the relay do with the events of the change."""
-    ids: list[UUID] = []
+    ids: list[str] = []
     async with uow() as tx:
         for body in bodies:
-            ids.append(uuid4())
+            ids.append(new_id())
             key = external_host(body.status) if isinstance(body, HostEvent) else external_session(body.status)
             tx.outbox.add_external(routing_key=key, body=body, message_id=ids[-1])
         await tx.commit()
@@ -40,7 +40,7 @@ async def publish(uow: Any, *bodies: HostEvent | SessionEvent) -> list[UUID]:
 
 
 def host(server_id: int, status: str = "online") -> HostEvent:
-    return HostEvent(server_id=server_id, status=status, event_id=uuid4(), occurred_at=clock.now())
+    return HostEvent(server_id=server_id, status=status, event_id=new_id(), occurred_at=clock.now())
 
 
 def session(session_id: int, status: str, *, sgc_id: int = 4, server_id: int = 1) -> SessionEvent:
@@ -49,7 +49,7 @@ def session(session_id: int, status: str, *, sgc_id: int = 4, server_id: int = 1
         sgc_id=sgc_id,
         status=status,
         server_id=server_id,
-        event_id=uuid4(),
+        event_id=new_id(),
         occurred_at=clock.now(),
     )
 
@@ -69,7 +69,7 @@ async def test_who_was_away_reads_on_where_it_ended_in_the_order_of_publishing(e
     (told,) = await publish(uow, host(6))
     answer = await events.ListEvents(pb.ListEventsRequest(after_position=position))
     (event,) = answer.events
-    assert (event.event_id, event.routing_key) == (str(told), "manman.host.online")
+    assert (event.event_id, event.routing_key) == (told, "manman.host.online")
     assert event.published_at > 0
     again = await events.ListEvents(pb.ListEventsRequest(after_position=answer.last_position))
     assert (list(again.events), again.last_position, again.more) == ([], answer.last_position, False)

@@ -3,8 +3,8 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
+from manman.identifiers import new_id
 from manman.messages import dead_letters
 from manman.messages.codec import decode
 from manman.messages.commands import StopSession
@@ -20,7 +20,7 @@ from .conftest import NOW
 async def announce(uow: Any, *server_ids: int) -> None:
     async with uow() as tx:
         for server_id in server_ids:
-            event_id = uuid4()
+            event_id = new_id()
             body = HostEvent(server_id=server_id, status="online", event_id=event_id, occurred_at=NOW)
             tx.outbox.add_external(routing_key=external_host("online"), body=body, message_id=event_id)
         await tx.commit()
@@ -38,7 +38,7 @@ async def test_events_get_their_places_in_the_order_in_which_they_are_published(
     relay: Relay, uow: Any, database: Any
 ) -> None:
     async with uow() as late:
-        early_id = uuid4()
+        early_id = new_id()
         body = HostEvent(server_id=1, status="online", event_id=early_id, occurred_at=NOW)
         late.outbox.add_external(routing_key=external_host("online"), body=body, message_id=early_id)
         await late.flush()  # it has the lower id and commits later
@@ -83,7 +83,7 @@ async def test_events_about_a_deployment_are_numbered_without_gaps_whatever_is_r
     async def tell(*sgc_ids: int, keep: bool = True) -> None:
         async with uow() as tx:
             for sgc_id in sgc_ids:
-                event_id = uuid4()
+                event_id = new_id()
                 body = SessionEvent(session_id=1, sgc_id=sgc_id, status="running", event_id=event_id, occurred_at=NOW)
                 tx.outbox.add_external(
                     routing_key=external_session("running"), body=body, message_id=event_id, sgc_id=sgc_id

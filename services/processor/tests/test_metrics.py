@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 from prometheus_client import REGISTRY
 
 from manman.domain.sessions import Status
+from manman.identifiers import new_id
 from manman.messages.external import HostEvent
 from manman.messages.health import Heartbeat
 from manman.messages.routing import external_host
@@ -36,7 +36,7 @@ async def test_the_age_of_the_outbox_is_that_of_its_oldest_row_that_waits(uow: A
     await census.take(uow, NOW)
     assert value("manman_outbox_oldest_seconds") == 0
     async with uow() as tx:
-        event_id = uuid4()
+        event_id = new_id()
         body = HostEvent(server_id=1, status="online", event_id=event_id)
         tx.outbox.add_external(routing_key=external_host("online"), body=body, message_id=event_id)
         await tx.commit()

@@ -3,7 +3,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import aio_pika
 import pytest
@@ -15,6 +14,7 @@ from manman.db import transitions
 from manman.db.transitions import Change
 from manman.domain.sessions import Status
 from manman.health import Health
+from manman.identifiers import new_id
 from manman.messages.codec import decode
 from manman.messages.commands import GameConfig, ServerGameConfig, StartSession
 from manman.messages.external import HostEvent
@@ -55,7 +55,7 @@ async def subscriber(outsider: Any, broker: Any) -> Subscriber:
 async def announce(uow: Any, count: int = 1) -> None:
     async with uow() as tx:
         for index in range(count):
-            event_id = uuid4()
+            event_id = new_id()
             event = HostEvent(server_id=index + 1, status="online", event_id=event_id)
             tx.outbox.add_external(routing_key=external_host("online"), body=event, message_id=event_id)
         await tx.commit()
@@ -82,7 +82,7 @@ async def test_an_external_event_reaches_a_subscriber_as_one_json_object(
     assert await subscriber.keys() == ["manman.host.online"]
     (message,) = subscriber.messages
     event = decode(HostEvent, message.body)
-    assert message.message_id == str(event.event_id)
+    assert message.message_id == event.event_id
     assert message.content_type == "application/json"
 
 
@@ -104,7 +104,7 @@ async def test_a_commit_wakes_the_relay(relay: Relay, uow: Any, subscriber: Subs
 async def test_what_is_rolled_back_is_never_published(relay: Relay, uow: Any, database: Any) -> None:
     async with uow() as tx:
         event = HostEvent(server_id=1, status="online")
-        tx.outbox.add_external(routing_key="manman.host.online", body=event, message_id=uuid4())
+        tx.outbox.add_external(routing_key="manman.host.online", body=event, message_id=new_id())
         await tx.flush()
     assert await relay.drain() == 0
     assert database.keys() == []

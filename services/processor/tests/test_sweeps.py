@@ -1,12 +1,12 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from manman.background import running
 from manman.domain.sessions import Status
+from manman.identifiers import new_id
 from manman.messages.external import HostEvent
 from manman.messages.health import Heartbeat
 from manman.messages.status import HostReported
@@ -199,7 +199,7 @@ async def test_one_run_removes_all_old_messages_however_many(uow: Any, database:
     async with uow() as tx:
         for _ in range(12_000):
             tx.outbox.add_external(
-                routing_key="manman.host.online", body=HostEvent(server_id=1, status="online"), message_id=uuid4()
+                routing_key="manman.host.online", body=HostEvent(server_id=1, status="online"), message_id=new_id()
             )
         await tx.commit()
     async with uow() as tx:

@@ -1,7 +1,6 @@
 import asyncio
 import socket
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -13,6 +12,7 @@ from manman.db.leadership import lead
 from manman.db.outbox import CHANNEL
 from manman.db.unit_of_work import UnitOfWork
 from manman.errors import ManManError, Unavailable
+from manman.identifiers import new_id
 from manman.messages.external import HostEvent
 from manman.settings import DatabaseSettings
 
@@ -127,7 +127,7 @@ async def test_a_commit_with_a_message_is_heard_by_the_leader_and_one_without_is
         await leadership.wait(0.3)
         assert loop.time() - started >= 0.25
         async with uow() as tx:
-            tx.outbox.add_external(routing_key="k", body=HostEvent(server_id=1, status="online"), message_id=uuid4())
+            tx.outbox.add_external(routing_key="k", body=HostEvent(server_id=1, status="online"), message_id=new_id())
             await tx.commit()
         started = loop.time()
         await leadership.wait(30)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from datetime import datetime
 from itertools import starmap
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid4
 
 import msgspec
 from sqlalchemy import CursorResult, delete, func, select, text, update
@@ -18,6 +17,7 @@ from sqlalchemy import CursorResult, delete, func, select, text, update
 from manman import tracing
 from manman.db.models import Outbox
 from manman.db.models.pending import SETTLED, UNPUBLISHED
+from manman.identifiers import new_id
 from manman.messages import codec
 from manman.messages.routing import EXCHANGE, EXTERNAL_EXCHANGE
 
@@ -37,7 +37,7 @@ CHANNEL = "manman_outbox"
 class Added(msgspec.Struct, omit_defaults=True, gc=False):
     """A row to be written. `body` is text here, because JSON carries it into the database."""
 
-    message_id: UUID
+    message_id: str
     exchange: str
     routing_key: str
     body: str
@@ -167,36 +167,33 @@ class Additions:
         body: Body,
         session_id: int | None = None,
         expires_at: datetime | None = None,
-    ) -> UUID:
-        """Add a command to a host about `session_id`; return its message id.
+    ) -> None:
+        """Add a command to a host about `session_id`.
 
         When nobody can take it, or `expires_at` passes first, the row fails and with it a session that should start.
         Before a start command the relay declares the session's log stream.
         """
-        body_text = codec.encode(body).decode()
-        return self._add(Added(uuid4(), EXCHANGE, routing_key, body_text, True, session_id, expires_at))
+        body_text, trace = codec.encode(body).decode(), tracing.current()
+        self._added.append(Added(new_id(), EXCHANGE, routing_key, body_text, True, session_id, expires_at, None, trace))
 
     def add_external(
         self,
         *,
         routing_key: str,
         body: Body,
-        message_id: UUID,
+        message_id: str,
         session_id: int | None = None,
         sgc_id: int | None = None,
-    ) -> UUID:
+    ) -> None:
         """Add an event for subscribers. `message_id` is the body's `event_id`. Nobody needs to listen.
 
         With `sgc_id` the body gets that deployment's next number as its `sequence` when it is written. The relay
         publishes to the exchange that its settings name; the row holds the default name.
         """
-        body_text = codec.encode(body).decode()
-        return self._add(Added(message_id, EXTERNAL_EXCHANGE, routing_key, body_text, False, session_id, None, sgc_id))
-
-    def _add(self, row: Added) -> UUID:
-        row.trace = tracing.current()
-        self._added.append(row)
-        return row.message_id
+        body_text, trace = codec.encode(body).decode(), tracing.current()
+        self._added.append(
+            Added(message_id, EXTERNAL_EXCHANGE, routing_key, body_text, False, session_id, None, sgc_id, trace)
+        )
 
     def take(self, *, wakes: bool = True) -> tuple[str, dict[str, object]] | None:
         """Return, once, the statement that writes what was added in its order and `wakes` the relay with the commit."""

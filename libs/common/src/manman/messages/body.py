@@ -14,6 +14,9 @@ import msgspec
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """A point in time with its zone; RFC 3339 on the wire."""
 
+UuidText = Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
+"""A UUID that we only write: as text."""
+
 Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 """A database id."""
 

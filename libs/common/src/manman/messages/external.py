@@ -5,9 +5,7 @@ One event per real change. It may arrive twice; then both have one `event_id`.
 
 from __future__ import annotations
 
-from uuid import UUID
-
-from manman.messages.body import Body, Id, Moment
+from manman.messages.body import Body, Id, Moment, UuidText
 
 
 class HostEvent(Body, frozen=True, kw_only=True):
@@ -15,7 +13,7 @@ class HostEvent(Body, frozen=True, kw_only=True):
 
     server_id: Id
     status: str
-    event_id: UUID | None = None
+    event_id: UuidText | None = None
     occurred_at: Moment | None = None
     previous_status: str = ""
     reason: str = ""
@@ -26,7 +24,7 @@ class DeploymentEvent(Body, frozen=True, kw_only=True):
 
     sgc_id: Id
     status: str
-    event_id: UUID | None = None
+    event_id: UuidText | None = None
     occurred_at: Moment | None = None
     server_id: int = 0
     game_id: int = 0
@@ -43,7 +41,7 @@ class SessionEvent(Body, frozen=True, kw_only=True):
     sgc_id: int
     status: str
     exit_code: int | None = None
-    event_id: UUID | None = None
+    event_id: UuidText | None = None
     occurred_at: Moment | None = None
     previous_status: str = ""
     server_id: int = 0
