@@ -12,7 +12,7 @@ from manman.messages.status import OutputLine
 async def move(world: Any, session_id: int, change: Change) -> None:
     async with world.uow.batch() as batch:
         rows = await batch.lock_sessions([session_id])
-        await transitions.apply(batch, rows[session_id], change, now=world.now)
+        transitions.apply_in_batch(batch, rows[session_id], change, now=world.now)
         batch.write_sessions(rows.values())
         await batch.commit()
 
@@ -109,7 +109,7 @@ async def test_leaving_without_a_commit_rolls_back_and_lets_go(world: Any) -> No
     session_id = await world.session()
     async with world.uow.batch() as batch:
         rows = await batch.lock_sessions([session_id])
-        await transitions.apply(batch, rows[session_id], Change(status=Status.RUNNING), now=world.now)
+        transitions.apply_in_batch(batch, rows[session_id], Change(status=Status.RUNNING), now=world.now)
         batch.write_sessions(rows.values())
     await move(world, session_id, Change(status=Status.STARTING))
     async with world.uow() as tx:

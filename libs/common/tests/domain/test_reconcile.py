@@ -1,11 +1,13 @@
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from manman.domain.reconcile import Finding, Listed, Missing, Move, Recorded, Zombie, reconcile
-from manman.domain.sessions import SessionView, Status, Verdict
+from manman.domain.sessions import Status, Verdict
 from manman.messages.health import RECOVERING
 
 NOW = datetime(2026, 7, 18, 10, tzinfo=UTC)
@@ -13,10 +15,17 @@ LONG_AGO = NOW - timedelta(hours=1)
 GRACE_S = 60.0
 
 
+class Row(NamedTuple):
+    status: str
+    ended_at: datetime | None
+    stop_requested_at: datetime | None = None
+    host_boot_id: UUID | None = None
+    last_seq: int | None = None
+
+
 def recorded(status: str, *, news_s_ago: float = 3600, session_id: int = 1) -> Recorded:
     ended = LONG_AGO if status in ("stopped", "crashed", "completed", "lost") else None
-    view = SessionView(status=Status(status), ended_at=ended)
-    return Recorded(session_id=session_id, view=view, last_news_at=NOW - timedelta(seconds=news_s_ago))
+    return Recorded(session_id=session_id, view=Row(status, ended), last_news_at=NOW - timedelta(seconds=news_s_ago))
 
 
 def listed(status: str) -> Listed:

@@ -12,17 +12,18 @@ an inventory agrees, and nothing but its host is locked.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+import prometheus_client
+
 from manman.db.batch import CapabilityRow
 from manman.db.samples import SampleRow
-from manman.db.sessions import view
 from manman.domain.hosts import is_returning
 from manman.domain.reconcile import Listed, Missing, Recorded, reconcile
-from manman.domain.sessions import LIVE, Status
+from manman.domain.sessions import LIVE, Status, Verdict
 from manman.errors import NotFound
 from manman.messages.health import MAX_INVENTORY, Heartbeat
 from manman.messages.status import HostReported, SessionReported
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from manman.db.batch import Batch, ServerRow, SessionRow
     from manman.domain.reconcile import Finding
     from manman.messages.health import Capabilities, Samples, SessionInventoryItem
+
+VERDICTS = prometheus_client.Counter(
+    "manman_session_verdicts_total", "Judgements on what hosts reported about sessions.", ["verdict"]
+)
+_COUNTED = {verdict: VERDICTS.labels(verdict) for verdict in Verdict}
 
 
 class Sessions:
@@ -72,7 +78,8 @@ class Sessions:
         recorded = [
             Recorded(
                 session_id=row.session_id,
-                view=view(row, other_live=self.has_other_live(row)),
+                view=row,
+                other_live=self.has_other_live(row),
                 last_news_at=row.created_at if row.last_event_at is None else max(row.last_event_at, row.created_at),
             )
             for row in self.of_server(server_id)
@@ -100,6 +107,8 @@ class Books:
         self.sessions = sessions
         self.changed: dict[str, list[int]] = defaultdict(list)
         """The sessions that changed because of reports, by their new state, for the log."""
+        self.verdicts: list[Verdict] = []
+        """How each report about a session was judged, for the metrics."""
         self.offers: dict[int, Capabilities] = {}
         """What hosts say that they offer, by host."""
         self.samples: list[tuple[int, Samples]] = []
@@ -123,6 +132,8 @@ class Books:
 
     def close(self) -> None:
         """Have what has changed written with the commit, which raises what the database refuses."""
+        for verdict, count in Counter(self.verdicts).items():
+            _COUNTED[verdict].inc(count)
         self.batch.write_servers(self._servers.values())
         self.batch.write_sessions(self.sessions.by_id.values())
         self.batch.add_capabilities([_offer(*item) for item in self.offers.items()], now=self._now)

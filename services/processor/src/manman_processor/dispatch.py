@@ -129,7 +129,7 @@ class Dispatch:
                         if last_beat[message.server_id] != index:
                             results.append(None)
                             continue
-                    results.append(await self._result(books, message, now, spans.get(index)))
+                    results.append(self._result(books, message, now, spans.get(index)))
                 books.close()
                 with nullcontext() if self._relay is None else self._relay.riding() as look:
                     await transaction.commit(look)
@@ -141,7 +141,7 @@ class Dispatch:
             LAG_SECONDS.observe(max(0.0, (self._now() - min(told)).total_seconds()))
         return results
 
-    async def _result(
+    def _result(
         self, books: Books, message: Message | ManManError, now: datetime, span: Span | None
     ) -> ManManError | None:
         """Apply a message, within its span if it has one, which goes on until the commit; return what refuses it."""
@@ -149,25 +149,25 @@ class Dispatch:
             return message
         try:
             if span is None:
-                await self._apply(books, message, now)
+                self._apply(books, message, now)
             else:
                 with tracing.resume(span.traceparent):
-                    await self._apply(books, message, now)
+                    self._apply(books, message, now)
         except ManManError as error:
             if span is not None:
                 span.end(error)
             return error
         return None
 
-    async def _apply(self, books: Books, message: Message, now: datetime) -> None:
+    def _apply(self, books: Books, message: Message, now: datetime) -> None:
         """Change the books as the message says; what it refuses has changed nothing. Asks the database nothing."""
         match message:
             case SessionReported():
-                await session_reported(books, message, now=now)
+                session_reported(books, message, now=now)
             case HostReported():
-                await host_reported(books, message, now=now)
+                host_reported(books, message, now=now)
             case Heartbeat():
-                await heartbeat_received(books, message, now=now, grace_s=self._inventory_grace_s)
+                heartbeat_received(books, message, now=now, grace_s=self._inventory_grace_s)
 
 
 def _count(batch: Sequence[Delivery], results: Sequence[Exception | None]) -> None:

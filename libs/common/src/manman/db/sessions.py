@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from manman.db.models import GameConfig, LogStreamDeletion, Server, ServerGameConfig, Session, SessionCrashRecord
 from manman.domain.hosts import HostStatus
-from manman.domain.sessions import LIVE, SessionView, Status
+from manman.domain.sessions import LIVE, Status
 from manman.errors import NotFound
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
-
-    from manman.db.batch import SessionRow
 
 
 class Sessions:
@@ -213,15 +211,3 @@ def _below(
         (game_id, GameConfig.game_id == game_id),
     )
     return [clause for asked, clause in wanted if asked]
-
-
-def view(row: Session | SessionRow, *, other_live: bool = False) -> SessionView:
-    """Return what the domain needs to know about a session."""
-    return SessionView(
-        status=Status(row.status),
-        ended_at=row.ended_at,
-        stop_requested=row.stop_requested_at is not None,
-        other_live=other_live,
-        host_boot_id=row.host_boot_id,
-        last_seq=row.last_seq,
-    )

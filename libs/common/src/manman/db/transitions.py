@@ -1,4 +1,4 @@
-"""`apply`: the only writer of what a session has become.
+"""`apply`, and `apply_in_batch`: the only writer of what a session has become.
 
 Reports of hosts, sweeps, reconciling and the API's stop and forced start all end here, so a change and the event that
 announces it can neither part nor be forgotten: both are in the caller's transaction. Deciding *whether* is not its
@@ -10,33 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
 from prometheus_client import Counter
 
-from manman.db.batch import ServerRow, SessionRow
-from manman.domain.sessions import LIVE, Status
+from manman.domain.sessions import LIVE, TERMINAL, Status
 from manman.identifiers import new_id
 from manman.messages.external import DeploymentEvent, HostEvent, SessionEvent
 from manman.messages.routing import external_deployment, external_host, external_session
 from manman.messages.status import OutputLine
 
 if TYPE_CHECKING:
-    from manman.db.batch import Batch
+    from manman.db.batch import Batch, ServerRow, SessionRow
     from manman.db.deployments import Origin
     from manman.db.models import Server, Session
+    from manman.db.outbox import Additions
     from manman.db.unit_of_work import Transaction
 
 
 MADE = Counter("manman_session_transitions_total", "Changes of sessions' states.", ["before", "after"])
-_MADE = {(one, other): MADE.labels(one.value, other.value) for one in Status for other in Status}
+_MADE = {(str(one), str(other)): MADE.labels(one, other) for one in Status for other in Status}
 
 MAX_MESSAGE = 2000
 """Longer messages are cut."""
 
-_ANNOUNCED = {
+_ANNOUNCED: dict[str, str] = {
     Status.RUNNING: "running",
     Status.STOPPED: "stopped",
     Status.COMPLETED: "stopped",
@@ -74,24 +74,25 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     last_lines: Sequence[OutputLine] = ()
 
 
-async def apply(tx: Transaction | Batch, row: Session | SessionRow, change: Change, *, now: datetime) -> None:
+async def apply(tx: Transaction, row: Session, change: Change, *, now: datetime) -> None:
     """Give the session its new state and put the event about it into the outbox.
 
     `started_at` is set once, `ended_at` on leaving the live states and cleared by a recovery.
     """
-    previous = Status(row.status)
-    _MADE[previous, change.status].inc()
-    row.status = change.status.value
-    row.status_reason = _text(change.reason, 100)
-    row.status_message = _text(change.message, MAX_MESSAGE)
-    _times(row, previous, change, now)
-    if change.exit_code is not None:
-        row.exit_code = change.exit_code
-    if change.status is not previous:
-        row.phase, row.progress_percent = None, 0
-    _observe(row, change, now)
-    await _record_end(tx, row, change)
-    await _announce(tx, row, previous, change.status, now)
+    previous = _move(row, change, now)
+    if _is_news(previous, change):
+        _announce(tx.outbox, row, await tx.deployments.origin(row.sgc_id), previous, now)
+    if lines := _crash_lines(row, change):
+        await tx.sessions.add_crash_record(row.session_id, lines)
+
+
+def apply_in_batch(batch: Batch, row: SessionRow, change: Change, *, now: datetime) -> None:
+    """Do the same to a plain row, which knows where it belongs: there is nothing to wait for."""
+    previous = _move(row, change, now)
+    if _is_news(previous, change):
+        _announce(batch.outbox, row, row, previous, now)
+    if lines := _crash_lines(row, change):
+        batch.add_crash_record(row.session_id, lines)
 
 
 def touch(row: Session | SessionRow, change: Change, *, now: datetime) -> None:
@@ -101,13 +102,15 @@ def touch(row: Session | SessionRow, change: Change, *, now: datetime) -> None:
     _observe(row, change, now)
 
 
-async def enrich(tx: Transaction | Batch, row: Session | SessionRow, change: Change) -> None:
+def enrich(batch: Batch, row: SessionRow, change: Change) -> None:
     """Fill what is still unknown about the end of an ended session; its state and times stay."""
     if row.exit_code is None:
         row.exit_code = change.exit_code
     row.status_reason = row.status_reason or _text(change.reason, 100)
     row.status_message = row.status_message or _text(change.message, MAX_MESSAGE)
-    await _record_end(tx, row, change)
+    _record_end(row, change)
+    if lines := _crash_lines(row, change):
+        batch.add_crash_record(row.session_id, lines)
 
 
 def announce_host(
@@ -150,20 +153,39 @@ async def announce_crash_loop(tx: Transaction, sgc_id: int, *, session_id: int, 
     )
 
 
+def _move(row: Session | SessionRow, change: Change, now: datetime) -> str:
+    """Write everything into the row; return the state it was in."""
+    previous = row.status
+    _MADE[previous, change.status].inc()
+    row.status = str(change.status)
+    row.status_reason = _text(change.reason, 100)
+    row.status_message = _text(change.message, MAX_MESSAGE)
+    _times(row, previous, change, now)
+    if change.exit_code is not None:
+        row.exit_code = change.exit_code
+    if change.status != previous:
+        row.phase, row.progress_percent = None, 0
+    _observe(row, change, now)
+    _record_end(row, change)
+    return previous
+
+
 def _text(value: str, length: int) -> str | None:
     """Return what the column can hold; Postgres has no NUL in text."""
+    if not value:
+        return None
     return value.replace("\x00", "")[:length] or None
 
 
-def _times(row: Session | SessionRow, previous: Status, change: Change, now: datetime) -> None:
+def _times(row: Session | SessionRow, previous: str, change: Change, now: datetime) -> None:
     if change.status is Status.RUNNING and row.started_at is None:
         said = change.started_at or change.occurred_at or now
         row.started_at = _between(row.created_at, said, now)
     if change.status in LIVE:
         row.ended_at = None
-        if previous is Status.LOST:
+        if previous == Status.LOST:
             row.recovered_at = now
-    elif previous in LIVE or row.ended_at is None or previous is Status.LOST:
+    elif previous in LIVE or row.ended_at is None or previous == Status.LOST:
         row.ended_at = _between(row.started_at or row.created_at, change.occurred_at or now, now)
     if change.status is Status.LOST:
         row.lost_at, row.lost_reason = now, _text(change.reason, 100)
@@ -184,17 +206,17 @@ def _observe(row: Session | SessionRow, change: Change, now: datetime) -> None:
     row.image_digest = _text(change.image_digest, 200) or row.image_digest
 
 
-async def _record_end(tx: Transaction | Batch, row: Session | SessionRow, change: Change) -> None:
-    """Keep what is known of an end: its signal, whether memory ran out, and a crash's last lines."""
+def _record_end(row: Session | SessionRow, change: Change) -> None:
+    """Keep what the row holds of an end: its signal, and whether memory ran out."""
     row.exit_signal = row.exit_signal or change.signal or None
     row.oom_killed = row.oom_killed or change.oom_killed
-    if row.status != Status.CRASHED or not change.last_lines:
-        return
-    lines = [_line(line) for line in change.last_lines]
-    if isinstance(row, SessionRow):
-        cast("Batch", tx).add_crash_record(row.session_id, lines)  # a plain row is in a batch
-    else:
-        await cast("Transaction", tx).sessions.add_crash_record(row.session_id, lines)
+
+
+def _crash_lines(row: Session | SessionRow, change: Change) -> list[dict[str, Any]]:
+    """Return the last lines of a crash as they are stored."""
+    if not change.last_lines or row.status != Status.CRASHED:
+        return []
+    return [_line(line) for line in change.last_lines]
 
 
 def _line(line: OutputLine) -> dict[str, Any]:
@@ -207,20 +229,14 @@ def _line(line: OutputLine) -> dict[str, Any]:
     }
 
 
-async def origin_of(tx: Transaction | Batch, row: Session | SessionRow) -> Origin | SessionRow:
-    """Return where a session belongs: a plain row knows it."""
-    if isinstance(row, SessionRow):
-        return row
-    return await cast("Transaction", tx).deployments.origin(row.sgc_id)  # a mapped row is not in a batch
+def _is_news(previous: str, change: Change) -> bool:
+    return change.status != previous and change.status in _ANNOUNCED
 
 
-async def _announce(
-    tx: Transaction | Batch, row: Session | SessionRow, previous: Status, status: Status, now: datetime
+def _announce(
+    outbox: Additions, row: Session | SessionRow, origin: Origin | SessionRow, previous: str, now: datetime
 ) -> None:
-    if status not in _ANNOUNCED or status is previous:
-        return
-    origin = await origin_of(tx, row)
-    event = _ANNOUNCED[status]
+    event = _ANNOUNCED[row.status]
     event_id = new_id()
     body = SessionEvent(
         session_id=row.session_id,
@@ -229,15 +245,15 @@ async def _announce(
         exit_code=row.exit_code,
         event_id=event_id,
         occurred_at=now,
-        previous_status=previous.value,
+        previous_status=previous,
         server_id=origin.server_id,
         game_id=origin.game_id,
         game_config_id=origin.game_config_id,
-        final_status=status.value if status not in LIVE and status is not Status.LOST else "",
+        final_status=row.status if row.status in TERMINAL else "",
         reason=row.status_reason or "",
         message=row.status_message or "",
     )
-    tx.outbox.add_external(
+    outbox.add_external(
         routing_key=external_session(event),
         body=body,
         message_id=event_id,

@@ -25,11 +25,15 @@ NOT_FOUND = "not_found_after_recovery"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One recorded session of the host. `last_news_at`: when it was created, changed or last spoken of."""
+    """One recorded session of the host. `last_news_at`: when it was created, changed or last spoken of.
+
+    `other_live`: its deployment has another live session.
+    """
 
     session_id: int
     view: SessionView
     last_news_at: datetime
+    other_live: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,7 @@ def reconcile(
 
 
 def _listed(session: Recorded, item: Listed, now: datetime) -> Finding | None:
-    judgement = judge(session.view, Report(status=item.status), now)
+    judgement = judge(session.view, Report(status=item.status), now, other_live=session.other_live)
     if judgement.verdict is Verdict.ZOMBIE:
         return Zombie(session.session_id)
     if judgement.verdict in (Verdict.GO, Verdict.RECOVER):
@@ -98,6 +102,6 @@ def _listed(session: Recorded, item: Listed, now: datetime) -> Finding | None:
 
 def _missing(session: Recorded, now: datetime, grace_s: float) -> Finding | None:
     status = session.view.status
-    if status in TERMINAL or status is Status.PENDING or now - session.last_news_at < timedelta(seconds=grace_s):
+    if status in TERMINAL or status == Status.PENDING or now - session.last_news_at < timedelta(seconds=grace_s):
         return None
-    return Missing(session.session_id, Status.STOPPED if status is Status.STOPPING else Status.CRASHED)
+    return Missing(session.session_id, Status.STOPPED if status == Status.STOPPING else Status.CRASHED)

@@ -1,8 +1,8 @@
 """The session machine: what a report changes, given what is recorded.
 
 A host reports what it sees; reports may be late, doubled or contradict what was decided meanwhile. `judge` answers for
-every (recorded state, reported state) with one verdict. It does not write: `manman.db.transitions` does. Its values are
-tuples: three are made for each report, by the thousand.
+every (recorded state, reported state) with one verdict. It does not write: `manman.db.transitions` does. What it judges
+are the row and the message themselves, as far as it looks at them: it is asked by the thousand.
 
     pending    row created, the host has not spoken yet      stopped    ended on request
     starting   the host prepares                             crashed    failed start or abnormal end
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -72,23 +72,71 @@ class Verdict(StrEnum):
     """No host may say this: refuse the message."""
 
 
-class SessionView(NamedTuple):
-    """What is recorded about a session, as far as a judgement needs it.
+class SessionView(Protocol):
+    """What is recorded about a session, as far as a judgement needs it: a row of `sessions` is one."""
 
-    `stop_requested`: a person or a rule asked for its end. `other_live`: its deployment has another live session.
-    `host_boot_id` and `last_seq` are those of the last report taken.
-    """
+    @property
+    def status(self) -> str:
+        """One of `Status`."""
+        ...
 
-    status: Status
-    ended_at: datetime | None = None
-    stop_requested: bool = False
-    other_live: bool = False
-    host_boot_id: UUID | None = None
-    last_seq: int | None = None
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it left the live states."""
+        ...
+
+    @property
+    def stop_requested_at(self) -> datetime | None:
+        """When a person or a rule asked for its end."""
+        ...
+
+    @property
+    def host_boot_id(self) -> UUID | None:
+        """The boot of the host from which the last report came that was taken."""
+        ...
+
+    @property
+    def last_seq(self) -> int | None:
+        """The number of that report."""
+        ...
+
+
+class ReportView(Protocol):
+    """What a host said, as far as a judgement needs it: `manman.messages.status.SessionReported` is one."""
+
+    @property
+    def status(self) -> str:
+        """Any text: it comes from outside."""
+        ...
+
+    @property
+    def exit_code(self) -> int | None:
+        """The code that the game ended with."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """A word for why."""
+        ...
+
+    @property
+    def final_status(self) -> str:
+        """What refines `stopped`."""
+        ...
+
+    @property
+    def host_boot_id(self) -> UUID | None:
+        """The boot of the host, which numbers its reports."""
+        ...
+
+    @property
+    def seq(self) -> int:
+        """The number; 0 is none."""
+        ...
 
 
 class Report(NamedTuple):
-    """What a host said, as far as a judgement needs it. `status` is any text: it comes from outside."""
+    """What is judged like a report although no message said it: a line of an inventory, a person's wish."""
 
     status: str
     exit_code: int | None = None
@@ -99,33 +147,37 @@ class Report(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """The verdict, the state the row has afterwards, and why (for logs and dead letters)."""
+    """The verdict, the state the row has afterwards, and why the state stays if it does (for logs, dead letters)."""
 
     verdict: Verdict
     status: Status
-    why: str
+    why: str = ""
 
 
-def judge(row: SessionView, report: Report, now: datetime) -> Judgement:
-    """Answer for one report of a host about one session. Total: every pair of states has an answer."""
-    if report.status not in REPORTABLE:
+def judge(row: SessionView, report: ReportView, now: datetime, *, other_live: bool = False) -> Judgement:
+    """Answer for one report of a host about one session. Total: every pair of states has an answer.
+
+    `other_live`: the session's deployment has another live session.
+    """
+    recorded, reported = _STATUSES[row.status], _STATUSES.get(report.status)
+    if reported not in REPORTABLE:
         allowed = ", ".join(sorted(REPORTABLE))
-        return Judgement(Verdict.IMPOSSIBLE, row.status, f"a host reports one of {allowed}, not {report.status!r}")
-    reported = Status(report.status)
-    verdict = _verdict(row, report, reported, now)
+        return Judgement(Verdict.IMPOSSIBLE, recorded, f"a host reports one of {allowed}, not {report.status!r}")
+    verdict = _verdict(row, report, recorded, reported, now, other_live=other_live)
     if _is_known(row, report) and verdict is not Verdict.ENRICH:
-        return Judgement(Verdict.IGNORE, row.status, f"report {report.seq} came again or late, after {row.last_seq}")
-    if verdict in (Verdict.GO, Verdict.RECOVER):
-        return Judgement(verdict, _status_to_store(row, report, reported), f"{row.status} to {reported}")
-    return Judgement(verdict, row.status, f"{reported} reported while {row.status}")
+        return Judgement(Verdict.IGNORE, recorded, f"report {report.seq} came again or late, after {row.last_seq}")
+    if verdict in _MOVING:
+        return Judgement(verdict, _status_to_store(row, report, reported))
+    return Judgement(verdict, recorded, f"{reported} reported while {recorded}")
 
 
 def judge_loss(row: SessionView) -> Judgement:
     """Answer for a sweep that gives a session up: the column `lost` of the table."""
-    if row.status in LIVE:
-        return Judgement(Verdict.GO, Status.LOST, f"{row.status} to lost")
-    verdict = Verdict.TOUCH if row.status is Status.LOST else Verdict.IGNORE
-    return Judgement(verdict, row.status, f"given up while {row.status}")
+    recorded = _STATUSES[row.status]
+    if recorded in LIVE:
+        return Judgement(Verdict.GO, Status.LOST)
+    verdict = Verdict.TOUCH if recorded is Status.LOST else Verdict.IGNORE
+    return Judgement(verdict, recorded, f"given up while {recorded}")
 
 
 def is_live(status: str) -> bool:
@@ -133,6 +185,10 @@ def is_live(status: str) -> bool:
     return status in LIVE
 
 
+_STATUSES: dict[str, Status] = {status.value: status for status in Status}
+"""The states by their text; calling the class does the same in ten times the time."""
+
+_MOVING = frozenset({Verdict.GO, Verdict.RECOVER})
 _GO, _TOUCH, _IGNORE = Verdict.GO, Verdict.TOUCH, Verdict.IGNORE
 _RECOVER, _ENRICH, _ZOMBIE = Verdict.RECOVER, Verdict.ENRICH, Verdict.ZOMBIE
 _REPORTED = (Status.STARTING, Status.RUNNING, Status.STOPPING, Status.STOPPED, Status.CRASHED)
@@ -151,31 +207,36 @@ _TABLE: dict[Status, tuple[Verdict, ...]] = {
 }
 
 
-def _verdict(row: SessionView, report: Report, reported: Status, now: datetime) -> Verdict:
-    """Look the pair up, then apply the three exceptions that need more than the two states."""
-    verdict = _TABLE[row.status][_REPORTED.index(reported)]
-    if row.status is Status.STOPPING and reported is Status.RUNNING and report.reason == "stop_failed":
+def _verdict(
+    row: SessionView, report: ReportView, recorded: Status, reported: Status, now: datetime, *, other_live: bool
+) -> Verdict:
+    """Look the pair up, then apply the three exceptions that need more than the two states; GO has none."""
+    verdict = _TABLE[recorded][_REPORTED.index(reported)]
+    if verdict is Verdict.GO:
+        return verdict
+    if recorded is Status.STOPPING and reported is Status.RUNNING and report.reason == "stop_failed":
         return Verdict.GO
-    if verdict is Verdict.RECOVER and row.other_live:  # its place is taken: treat it as ended
+    if verdict is Verdict.RECOVER and other_live:  # its place is taken: treat it as ended
         verdict = Verdict.ZOMBIE if reported is Status.RUNNING else Verdict.IGNORE
     if verdict is Verdict.ZOMBIE and row.ended_at is not None and now - row.ended_at < ZOMBIE_GRACE:
         return Verdict.IGNORE
     return verdict
 
 
-def _is_known(row: SessionView, report: Report) -> bool:
+def _is_known(row: SessionView, report: ReportView) -> bool:
     """Tell whether the report is the last one taken, once more, or one from before it: they are numbered."""
-    same_boot = report.host_boot_id is not None and report.host_boot_id == row.host_boot_id
-    return same_boot and row.last_seq is not None and 0 < report.seq <= row.last_seq
+    if not 0 < report.seq <= (row.last_seq or 0):
+        return False
+    return report.host_boot_id is not None and report.host_boot_id == row.host_boot_id
 
 
 _EXITED = frozenset({"", "exited"})
 """What hosts give as the reason when a game ended by itself; any other word says more than an exit code of 0."""
 
 
-def _status_to_store(row: SessionView, report: Report, reported: Status) -> Status:
+def _status_to_store(row: SessionView, report: ReportView, reported: Status) -> Status:
     """Tell a clean end by itself (`completed`) from an end on request or a crash."""
-    by_itself = report.exit_code == 0 and not row.stop_requested
+    by_itself = report.exit_code == 0 and row.stop_requested_at is None
     if reported is Status.STOPPED and (
         report.final_status == Status.COMPLETED or (report.reason == "exited" and by_itself)
     ):

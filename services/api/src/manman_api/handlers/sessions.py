@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from manman.db import transitions
-from manman.db.sessions import view
 from manman.db.transitions import Change
 from manman.domain import parameters as rules
 from manman.domain.hosts import HostStatus
@@ -204,7 +203,7 @@ async def stop_session(*, session_id: int, force: bool, requested_by: str, now: 
         row.stop_requested_by = row.stop_requested_by or requested_by or None
         live = await tx.sessions.live_ids([row.sgc_id])
         other_live = live.get(row.sgc_id, session_id) != session_id
-        judgement = judge(view(row, other_live=other_live), Report(status=Status.STOPPING), now)
+        judgement = judge(row, Report(status=Status.STOPPING), now, other_live=other_live)
         if judgement.verdict in (Verdict.GO, Verdict.RECOVER):
             await transitions.apply(tx, row, Change(status=judgement.status, reason="stop_requested"), now=now)
         run = await tx.runs.get(session_id)

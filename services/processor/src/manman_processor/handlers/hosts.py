@@ -39,7 +39,7 @@ UNTIMELY = Counter(
 log = structlog.get_logger(__name__)
 
 
-async def host_reported(books: Books, report: HostReported, *, now: datetime) -> None:
+def host_reported(books: Books, report: HostReported, *, now: datetime) -> None:
     """Apply a host's `online` or `offline`.
 
     Raises:
@@ -59,7 +59,7 @@ async def host_reported(books: Books, report: HostReported, *, now: datetime) ->
         announce_host(books.batch, row, "offline", previous=HostStatus.ONLINE, reason="reported", now=now)
 
 
-async def heartbeat_received(books: Books, beat: Heartbeat, *, now: datetime, grace_s: float) -> None:
+def heartbeat_received(books: Books, beat: Heartbeat, *, now: datetime, grace_s: float) -> None:
     """Apply a heartbeat: the host is there, offers this, and runs exactly these sessions.
 
     Raises:
@@ -76,9 +76,9 @@ async def heartbeat_received(books: Books, beat: Heartbeat, *, now: datetime, gr
     if beat.capabilities is not None:
         books.offers[row.server_id] = beat.capabilities
     if beat.sessions is not None:
-        await _reconcile(books, row.server_id, beat.sessions, now=now, grace_s=grace_s)
+        _reconcile(books, row.server_id, beat.sessions, now=now, grace_s=grace_s)
     elif beat.session_stats is not None and is_returning(row.status, row.status_since, now):
-        await _recover_uncounted(books, row.server_id, running=beat.session_stats.running, now=now)
+        _recover_uncounted(books, row.server_id, running=beat.session_stats.running, now=now)
 
 
 def samples_received(books: Books, beat: Heartbeat, *, now: datetime) -> None:
@@ -103,7 +103,7 @@ def _seen(batch: Batch, row: ServerRow, *, reason: str, now: datetime) -> None:
         log.info("host_online", server_id=row.server_id, reason=reason)
 
 
-async def _reconcile(
+def _reconcile(
     books: Books, server_id: int, inventory: Sequence[SessionInventoryItem], *, now: datetime, grace_s: float
 ) -> None:
     """Bring the recorded sessions of the host in line with its own list.
@@ -115,20 +115,20 @@ async def _reconcile(
     for finding in reversed(findings):
         row = books.session(finding.session_id)
         was = row.status
-        if await _correct(books, row, finding, items.get(row.session_id), now=now):
+        if _correct(books, row, finding, items.get(row.session_id), now=now):
             FINDINGS.labels(type(finding).__name__.lower()).inc()
             log.warning("reconciled", server_id=server_id, session_id=row.session_id, was=was, finding=str(finding))
 
 
-async def _correct(
+def _correct(
     books: Books, row: SessionRow, finding: Finding, item: SessionInventoryItem | None, *, now: datetime
 ) -> bool:
     """Act on a finding; return False when there is nothing to do yet (the host was told to stop it a moment ago)."""
     match finding:
         case Zombie():
-            return await stop_by_force(books.batch, row, now=now)
+            return stop_by_force(books.batch, row, server_id=row.server_id, now=now)
         case Move(verdict=Verdict.RECOVER) if books.sessions.has_other_live(row):  # it came back a moment ago
-            return await stop_by_force(books.batch, row, now=now)
+            return stop_by_force(books.batch, row, server_id=row.server_id, now=now)
         case Move():
             change = Change(
                 status=finding.status,
@@ -137,13 +137,14 @@ async def _correct(
                 started_at=None if item is None else item.started_at,
                 phase="" if item is None else item.phase,
             )
-            await transitions.apply(books.batch, row, change, now=now)
+            transitions.apply_in_batch(books.batch, row, change, now=now)
         case Missing():
-            await transitions.apply(books.batch, row, Change(status=finding.status, reason=finding.reason), now=now)
+            change = Change(status=finding.status, reason=finding.reason)
+            transitions.apply_in_batch(books.batch, row, change, now=now)
     return True
 
 
-async def _recover_uncounted(books: Books, server_id: int, *, running: int, now: datetime) -> None:
+def _recover_uncounted(books: Books, server_id: int, *, running: int, now: datetime) -> None:
     """Believe a returned host without inventory that its lost sessions run, if it runs at least as many."""
     rows = [row for row in reversed(books.sessions.of_server(server_id)) if row.lost_reason == HOST_OFFLINE]
     lost = [row for row in rows if row.status == Status.LOST and not books.sessions.has_other_live(row)]
@@ -154,7 +155,8 @@ async def _recover_uncounted(books: Books, server_id: int, *, running: int, now:
         return
     for row in lost:
         if not books.sessions.has_other_live(row):
-            await transitions.apply(books.batch, row, Change(status=Status.RUNNING, reason="host_returned"), now=now)
+            change = Change(status=Status.RUNNING, reason="host_returned")
+            transitions.apply_in_batch(books.batch, row, change, now=now)
 
 
 def _later(one: datetime | None, other: datetime) -> datetime:

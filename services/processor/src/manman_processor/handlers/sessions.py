@@ -9,12 +9,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
-from prometheus_client import Counter
 
 from manman.db import transitions
-from manman.db.sessions import view
 from manman.db.transitions import Change
-from manman.domain.sessions import Report, Status, Verdict, judge
+from manman.domain.sessions import Status, Verdict, judge
 from manman.errors import Conflict
 from manman.messages.commands import StopSession
 from manman.messages.routing import command_stop
@@ -33,13 +31,10 @@ FORCED_STOP_PAUSE = timedelta(minutes=5)
 STOP_COMMAND_LIFETIME = timedelta(minutes=5)
 """A stop by force that nobody took within this is not worth sending any more; the next finding repeats it."""
 
-VERDICTS = Counter("manman_session_verdicts_total", "Judgements on what hosts reported about sessions.", ["verdict"])
-_COUNTED = {verdict: VERDICTS.labels(verdict.value) for verdict in Verdict}
-
 log = structlog.get_logger(__name__)
 
 
-async def session_reported(books: Books, report: SessionReported, *, now: datetime) -> None:
+def session_reported(books: Books, report: SessionReported, *, now: datetime) -> None:
     """Apply one report of a host about a session.
 
     Raises:
@@ -48,32 +43,31 @@ async def session_reported(books: Books, report: SessionReported, *, now: dateti
 
     """
     row = books.session(report.session_id)
-    judgement = judge(view(row, other_live=books.sessions.has_other_live(row)), _as_said(report), now)
-    _COUNTED[judgement.verdict].inc()
+    judgement = judge(row, report, now, other_live=books.sessions.has_other_live(row))
+    books.verdicts.append(judgement.verdict)
     match judgement.verdict:
         case Verdict.GO | Verdict.RECOVER:
-            await transitions.apply(books.batch, row, _change(report, judgement.status), now=now)
+            transitions.apply_in_batch(books.batch, row, _change(report, judgement.status), now=now)
             books.changed[row.status].append(row.session_id)
         case Verdict.TOUCH:
             transitions.touch(row, _change(report, judgement.status), now=now)
         case Verdict.ENRICH:
-            await transitions.enrich(books.batch, row, _change(report, judgement.status))
+            transitions.enrich(books.batch, row, _change(report, judgement.status))
         case Verdict.ZOMBIE:
             log.warning("zombie", session_id=row.session_id, why=judgement.why)
-            await stop_by_force(books.batch, row, now=now)
+            stop_by_force(books.batch, row, server_id=row.server_id, now=now)
         case Verdict.IGNORE:
             log.debug("report_ignored", session_id=row.session_id, why=judgement.why)
         case Verdict.IMPOSSIBLE:
             raise Conflict(f"session {row.session_id}: {judgement.why}")
 
 
-async def stop_by_force(tx: Transaction | Batch, row: Session | SessionRow, *, now: datetime) -> bool:
+def stop_by_force(tx: Transaction | Batch, row: Session | SessionRow, *, server_id: int, now: datetime) -> bool:
     """Tell the session's host to end it at once; not again within five minutes. Return whether it was told."""
     if row.forced_stop_at is not None and now - row.forced_stop_at < FORCED_STOP_PAUSE:
         return False
-    origin = await transitions.origin_of(tx, row)
     tx.outbox.add_command(
-        routing_key=command_stop(origin.server_id),
+        routing_key=command_stop(server_id),
         body=StopSession(session_id=row.session_id, force=True, issued_at=now),
         session_id=row.session_id,
         expires_at=now + STOP_COMMAND_LIFETIME,
@@ -88,17 +82,6 @@ async def start_undeliverable(tx: Transaction, session_id: int, *, message: str,
     if row.status == Status.PENDING or (row.status == Status.STOPPING and row.started_at is None):
         status = Status.CRASHED if row.status == Status.PENDING else Status.STOPPED
         await transitions.apply(tx, row, Change(status=status, reason="host_unreachable", message=message), now=now)
-
-
-def _as_said(report: SessionReported) -> Report:
-    return Report(
-        status=report.status,
-        exit_code=report.exit_code,
-        reason=report.reason,
-        final_status=report.final_status,
-        host_boot_id=report.host_boot_id,
-        seq=report.seq,
-    )
 
 
 def _change(report: SessionReported, status: Status) -> Change:

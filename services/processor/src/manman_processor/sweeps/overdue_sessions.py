@@ -101,7 +101,7 @@ async def _push_stopping(tx: Transaction, now: datetime, limit: Limits) -> int:
         if row.forced_stop_at is None or row.forced_stop_at < last_news:  # not in this attempt to stop it
             grace = timedelta(seconds=(await tx.configs.get(origin.game_config_id)).stop_timeout_seconds)
             if now - last_news > limit.stopping + grace:
-                touched += await stop_by_force(tx, row, now=now)
+                touched += stop_by_force(tx, row, server_id=origin.server_id, now=now)
         elif now - row.forced_stop_at > limit.after_forced_stop:
             await _give_up(tx, row, "stop_stalled", "the host did not stop it, not even by force", now)
             touched += 1
@@ -115,4 +115,4 @@ def _last_news(row: Session, server: Server) -> datetime:
 
 async def _give_up(tx: Transaction, row: Session, reason: str, message: str, now: datetime) -> None:
     await transitions.apply(tx, row, Change(status=Status.LOST, reason=reason, message=message), now=now)
-    await stop_by_force(tx, row, now=now)
+    stop_by_force(tx, row, server_id=(await tx.deployments.origin(row.sgc_id)).server_id, now=now)
