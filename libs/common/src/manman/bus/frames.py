@@ -61,7 +61,7 @@ class Headers(Mapping[str, object]):
         return self._values
 
 
-class Properties(msgspec.Struct, gc=False):
+class Properties(msgspec.Struct, frozen=True, gc=False):
     """What a header frame says, as far as we use it."""
 
     body_size: int
