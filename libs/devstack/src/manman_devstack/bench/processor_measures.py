@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import statistics
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
     from manman.bus.lane import Lane
-    from manman.bus.publisher import Outgoing
+    from manman.bus.publisher import Outgoing, Result
     from manman_devstack.bench.processor_ground import Ground, Usage
 
 LIFE = ["running", "stopped"]
 PREFETCH = 5000
+CONFIRM_TIMEOUT_S = 60.0
 DRAIN_TIMEOUT_S = 300.0
 LATE_S = 30.0
 """So long an event may be on its way before the bench gives up."""
@@ -167,20 +168,25 @@ class _Watch:
 
     async def offer(self, messages: Iterable[Outgoing], per_s: float, *, watched: bool = True) -> None:
         """Publish each message when it is due, whether the others are confirmed or not."""
+        sender = await self._ground.publisher.open_sender()
+        unconfirmed: deque[asyncio.Future[list[Result]]] = deque()
         begin, due = time.perf_counter(), 0
         source = iter(messages)
-        async with asyncio.TaskGroup() as group:
-            while True:
-                now = time.perf_counter()
-                wanted = max(0, int((now - begin) * per_s) + 1 - due)
-                part = [*itertools.islice(source, wanted)]
-                if wanted > 0 and not part:
-                    return
-                due += len(part)
-                if watched:
-                    self._offered_at |= {_key(message.body): now for message in part}
-                group.create_task(self._ground.offer(part))
-                await asyncio.sleep(max(0.0, begin + due / per_s - time.perf_counter()))
+        while True:
+            now = time.perf_counter()
+            wanted = max(0, int((now - begin) * per_s) + 1 - due)
+            part = [*itertools.islice(source, wanted)]
+            if wanted > 0 and not part:
+                break
+            due += len(part)
+            if watched:
+                self._offered_at |= {_key(message.body): now for message in part}
+            unconfirmed.append(sender.send(part, timeout_s=CONFIRM_TIMEOUT_S))
+            while unconfirmed and unconfirmed[0].done():
+                _confirmed(unconfirmed.popleft().result())
+            await asyncio.sleep(max(0.0, begin + due / per_s - time.perf_counter()))
+        for results in unconfirmed:
+            _confirmed(await results)
 
     async def hear(self) -> None:
         """Note when each event arrives."""
@@ -245,6 +251,11 @@ async def _verify(ground: Ground, session_ids: Sequence[int], *, stored: bool) -
         wrong += [session_id for session_id in session_ids if statuses[session_id] != LIFE[-1]]
     if wrong:
         raise RuntimeError(f"{len(wrong)} sessions came out wrong; one of them: {heard[wrong[0]]}")
+
+
+def _confirmed(results: list[Result]) -> None:
+    if any(results):
+        raise RuntimeError("the broker did not take every message")
 
 
 def _key(body: bytes) -> tuple[int, str]:
