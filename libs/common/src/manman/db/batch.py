@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from manman.db.samples import SampleRow
 
 
-_BEGIN: tuple[Statement, ...] = (("BEGIN", {}), ("SET LOCAL plan_cache_mode = force_generic_plan", {}))
-"""Planning a statement anew for each list of ids takes longer than running it for a few; for many it gains nothing."""
+_BEGIN: Statement = ("BEGIN", {})
 _COMMIT: Statement = ("COMMIT", {})
 
 Values: TypeAlias = tuple[Any, ...]
@@ -197,7 +196,7 @@ class Batch:
         """Work on this connection, on which no transaction is open."""
         self.outbox = Additions()
         self._pipeline = pipeline
-        self._begin = _BEGIN
+        self._begin: tuple[Statement, ...] = (_BEGIN,)
         self._servers_read: dict[int, Values] = {}
         self._sessions_read: dict[int, Values] = {}
         self._writes: list[Statement] = []

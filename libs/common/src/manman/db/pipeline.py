@@ -37,6 +37,23 @@ _PLACEHOLDER = re.compile(r"%(?:\((?P<name>\w+)\)s|%)")
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED})
 
 
+class _Prepared:
+    """A statement on the server: its name there, and what makes values of its rows."""
+
+    def __init__(self, name: bytes, connection: AsyncConnection) -> None:
+        self.name = name
+        self._transformer = Transformer(connection)
+        self._knows_columns = False
+
+    def rows(self, result: PGresult) -> list[Row]:
+        """Return the rows of an answer; its columns are always the same."""
+        if not result.ntuples:
+            return []
+        self._transformer.set_pgresult(result, set_loaders=not self._knows_columns)
+        self._knows_columns = True
+        return self._transformer.load_rows(0, result.ntuples, tuple)
+
+
 class Pipeline:
     """One connection, for one caller at a time."""
 
@@ -46,7 +63,9 @@ class Pipeline:
         self._connection = connection
         self._pg = connection.pgconn
         self._pg.enter_pipeline_mode()
-        self._names: dict[tuple[bytes, tuple[int, ...]], bytes] = {}
+        self._transformer = Transformer(connection)
+        self._prepared: dict[tuple[str, tuple[int, ...]], _Prepared] = {}
+        self._plans_once = False
         self._results: list[PGresult] = []
         self._loop = asyncio.get_running_loop()
         self._answered: asyncio.Future[None] | None = None
@@ -62,6 +81,12 @@ class Pipeline:
         """Tell whether the server has ended it while it was idle, even if nobody had the time to hear it."""
         return self.is_closed or was_ended(self._connection)
 
+    async def plan_once(self) -> None:
+        """Have statements planned once, for any values: for those that find their rows by key, one or a thousand."""
+        if not self._plans_once:
+            await self.run(("SET plan_cache_mode = force_generic_plan", {}))
+            self._plans_once = True
+
     async def run(self, *statements: Statement) -> list[list[Row]]:
         """Send statements, wait for all answers, and return the rows of each.
 
@@ -72,7 +97,7 @@ class Pipeline:
             psycopg.Error: what the database says to the first one that failed, or that the connection was lost.
 
         """
-        prepared = [self._send(*statement) for statement in statements]
+        sent = [self._send(*statement) for statement in statements]
         self._pg.pipeline_sync()
         self._answered, self._results = self._loop.create_future(), []
         self._write()
@@ -83,7 +108,7 @@ class Pipeline:
             raise
         finally:
             self._answered = None
-        return self._rows(prepared)
+        return self._rows(sent)
 
     def close(self) -> None:
         """Close the connection."""
@@ -93,48 +118,40 @@ class Pipeline:
             self._loop.remove_writer(self._socket)
             self._pg.finish()
 
-    def _send(self, statement: str, values: Mapping[str, Any]) -> tuple[bytes, tuple[int, ...]] | None:
-        """Put a statement into the buffer; return under what it is prepared thereby, None if it was before."""
-        query = _query(statement)
-        transformer = Transformer(self._connection)
+    def _send(self, statement: str, values: Mapping[str, Any]) -> tuple[_Prepared, bool]:
+        """Put a statement into the buffer; return it, and whether it is prepared thereby."""
+        query, transformer = _query(statement), self._transformer
         dumped = transformer.dump_sequence([_plain(values[name]) for name in query.names], query.formats)
-        key = (query.sql, tuple(transformer.types or ()))
-        name = self._names.get(key)
-        if name is None:
-            name = b"s%d" % len(self._names)
-            self._pg.send_prepare(name, query.sql, transformer.types)
-        self._pg.send_query_prepared(name, dumped, transformer.formats, Format.BINARY)
-        if key in self._names:
-            return None
-        self._names[key] = name
-        return key
+        key = statement, tuple(transformer.types or ())
+        prepared = self._prepared.get(key)
+        is_new = prepared is None
+        if prepared is None:
+            prepared = self._prepared[key] = _Prepared(b"s%d" % len(self._prepared), self._connection)
+            self._pg.send_prepare(prepared.name, query.sql, transformer.types)
+        self._pg.send_query_prepared(prepared.name, dumped, transformer.formats, Format.BINARY)
+        return prepared, is_new
 
-    def _rows(self, prepared: Sequence[tuple[bytes, tuple[int, ...]] | None]) -> list[list[Row]]:
-        """Return the rows of each statement; forget what was not prepared, because something before it failed."""
+    def _rows(self, sent: Sequence[tuple[_Prepared, bool]]) -> list[list[Row]]:
+        """Return the rows of each statement."""
         results = iter(self._results)
         failure: PGresult | None = None
         answers: list[list[Row]] = []
-        for key in prepared:
-            if key is not None:
-                result = next(results)
-                if result.status in _FAILED:
-                    failure = failure or result
-                    del self._names[key]
+        for prepared, is_new in sent:
+            if is_new and (result := next(results)).status in _FAILED:
+                failure = failure or result
+                self._forget(prepared)
             result = next(results)
             if result.status in _FAILED:
                 failure = failure or result
-            answers.append(self._loaded(result))
+            answers.append(prepared.rows(result))
         self._results = []
         if failure is not None:
             raise error_from_result(failure)
         return answers
 
-    def _loaded(self, result: PGresult) -> list[Row]:
-        if not result.ntuples:
-            return []
-        transformer = Transformer(self._connection)
-        transformer.set_pgresult(result)
-        return transformer.load_rows(0, result.ntuples, tuple)
+    def _forget(self, never: _Prepared) -> None:
+        """Forget what was not prepared, because it failed or something before it did."""
+        self._prepared = {key: prepared for key, prepared in self._prepared.items() if prepared is not never}
 
     def _write(self) -> None:
         """Send what is in the buffer; go on when the socket takes more."""

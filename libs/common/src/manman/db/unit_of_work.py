@@ -133,6 +133,7 @@ class UnitOfWork:
 
         """
         async with self._reader.pipeline() as pipeline:
+            await pipeline.plan_once()
             yield Batch(pipeline)
 
 
