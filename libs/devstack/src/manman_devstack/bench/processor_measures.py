@@ -83,6 +83,11 @@ class Latency:
         return max(self.took_s) * 1e3
 
 
+def together(rounds: Iterable[Latency]) -> Latency:
+    """Return what several rounds found, as one."""
+    return Latency([took_s for one in rounds for took_s in one.took_s])
+
+
 async def drain(ground: Ground, module: str, events: int) -> Drain:
     """Let a program work through a backlog of whole lives."""
     await ground.begin_again()
