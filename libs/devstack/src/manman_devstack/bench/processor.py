@@ -108,6 +108,7 @@ async def measure(ground: Ground) -> Found:
     rates = {
         "50/s, one at a time": (ONE_AT_A_TIME, IDLE_PER_S),
         "50/s": (PROCESSOR, IDLE_PER_S),
+        "500/s, relay without a database": (BARE_RELAY, STEADY_PER_S),
         "500/s": (PROCESSOR, STEADY_PER_S),
         "a quarter of its rate": (PROCESSOR, quarter_per_s),
     }
