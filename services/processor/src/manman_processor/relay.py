@@ -57,7 +57,7 @@ DECLARED_AT_ONCE = 16
 LAST_DRAIN_S = 5.0
 
 RELAYED = Counter("manman_outbox_relayed_total", "Rows of the outbox that were settled.", ["outcome"])
-DEPTH = Gauge("manman_outbox_depth", "Rows of the outbox that wait, as of the relay's last look.")
+DEPTH = Gauge("manman_outbox_depth", "Rows of the outbox that wait or are under way, as of the relay's last look.")
 
 log = structlog.get_logger(__name__)
 
@@ -244,6 +244,7 @@ class Relay:
             raise Unavailable(flight.held_because)
         if flight.is_empty and not self._is_something_due():
             self.drained.set()
+            DEPTH.set(0)
 
     async def _mark_at_times(self) -> None:
         while True:
