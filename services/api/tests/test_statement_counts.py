@@ -1,7 +1,10 @@
 """Lists: fifty rows take as many statements as one."""
 
+import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -88,28 +91,34 @@ CALLS: dict[str, Message] = {
 }
 
 
-def counted(engine: AsyncEngine) -> list[object]:
-    """Return a list that gets every statement which any connection of the engine sends."""
-    sent: list[object] = []
+class Wire:
+    """What the connections of an engine say to the database, as libpq itself writes it down."""
 
-    class Counting(psycopg.AsyncCursor[Any]):
-        async def execute(self, query: Any, *more: Any, **options: Any) -> Any:
-            sent.append(query)
-            return await super().execute(query, *more, **options)
+    def __init__(self, engine: AsyncEngine, path: Path) -> None:
+        self._path = path
+        self._connections: list[Any] = []
+        event.listen(engine.sync_engine, "connect", self._connected)
 
-    def count(connection: Any, _record: object) -> None:
-        connection.driver_connection.cursor_factory = Counting
+    def _connected(self, connection: Any, _record: object) -> None:
+        self._connections.append(connection.driver_connection.pgconn)
 
-    event.listen(engine.sync_engine, "connect", count)
-    return sent
+    @contextmanager
+    def tapped(self) -> Iterator[Callable[[], int]]:
+        """Listen in the block; the function tells afterwards how many statements were sent."""
+        with self._path.open("w") as file:
+            for one in self._connections:
+                one.trace(os.dup(file.fileno()))
+            yield lambda: len(re.findall(r"\tF\t\d+\t(?:Execute|Query)\t", self._path.read_text()))
+            for one in self._connections:
+                one.untrace()
 
 
 @asynccontextmanager
-async def called(database_url: str) -> AsyncIterator[Callable[[str], Awaitable[tuple[int, int]]]]:
+async def called(database_url: str, folder: Path) -> AsyncIterator[Callable[[str], Awaitable[tuple[int, int]]]]:
     """Give a function that calls a list and returns how many rows it gave and how many statements that took."""
     settings = DatabaseSettings(pg_database_url=database_url)
     async with connected(settings) as engine:
-        sent = counted(engine)
+        wire = Wire(engine, folder / "wire")
         parts = app.parts(Settings(), UnitOfWork(engine), None, None)  # type: ignore[arg-type] # lists need no broker
         services = app.services_of(parts)
         methods = {method.name: (service, method) for service in services for method in service.methods()}
@@ -117,10 +126,10 @@ async def called(database_url: str) -> AsyncIterator[Callable[[str], Awaitable[t
         async def call(name: str) -> tuple[int, int]:
             service, method = methods[name]
             await service.unary(method)(CALLS[name])  # the first use of a connection has statements of its own
-            sent.clear()
-            answer = await service.unary(method)(CALLS[name])
+            with wire.tapped() as statements:
+                answer = await service.unary(method)(CALLS[name])
             rows = next(value for field, value in answer.ListFields() if field.is_repeated)
-            return len(rows), len(sent)
+            return len(rows), statements()
 
         yield call
 
@@ -131,9 +140,9 @@ def insert(database_url: str, number: int) -> None:
             connection.execute(statement, {"n": number})
 
 
-async def counts(database_url: str, rows: int) -> dict[str, int]:
+async def counts(database_url: str, rows: int, folder: Path) -> dict[str, int]:
     insert(database_url, rows)
-    async with called(database_url) as call:
+    async with called(database_url, folder) as call:
         found = {name: await call(name) for name in CALLS}
     assert {name: given for name, (given, _) in found.items()} == dict.fromkeys(CALLS, rows)
     return {name: statements for name, (_, statements) in found.items()}
@@ -146,9 +155,9 @@ def another_database_url(postgres_url: str, template_database: str) -> Iterator[
 
 
 async def test_no_list_takes_more_statements_for_fifty_rows_than_for_one(
-    database_url: str, another_database_url: str
+    database_url: str, another_database_url: str, tmp_path: Path
 ) -> None:
-    few, many = await counts(database_url, 1), await counts(another_database_url, MANY)
+    few, many = await counts(database_url, 1, tmp_path), await counts(another_database_url, MANY, tmp_path)
 
     assert all(few.values())
     assert few == many
