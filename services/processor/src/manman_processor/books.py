@@ -12,7 +12,7 @@ an inventory agrees, and nothing but its host is locked.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -107,7 +107,7 @@ class Books:
         self.sessions = sessions
         self.changed: dict[str, list[int]] = defaultdict(list)
         """The sessions that changed because of reports, by their new state, for the log."""
-        self.verdicts: list[Verdict] = []
+        self.verdicts: dict[Verdict, int] = defaultdict(int)
         """How each report about a session was judged, for the metrics."""
         self.offers: dict[int, Capabilities] = {}
         """What hosts say that they offer, by host."""
@@ -132,7 +132,7 @@ class Books:
 
     def close(self) -> None:
         """Have what has changed written with the commit, which raises what the database refuses."""
-        for verdict, count in Counter(self.verdicts).items():
+        for verdict, count in self.verdicts.items():
             _COUNTED[verdict].inc(count)
         self.batch.write_servers(self._servers.values())
         self.batch.write_sessions(self.sessions.by_id.values())

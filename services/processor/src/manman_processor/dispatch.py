@@ -11,7 +11,8 @@ the newest capabilities that they held. The numbers that came with the others ar
 
 from __future__ import annotations
 
-import collections
+import functools
+from collections import defaultdict
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -30,7 +31,7 @@ from manman_processor.handlers.sessions import session_reported
 from manman_processor.traces import reports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from manman.bus.delivery import Delivery
@@ -55,6 +56,7 @@ REFUSED = Counter("manman_reports_refused_total", "Reports of hosts that were re
 REPORTS = Counter(
     "manman_reports_total", "Reports of hosts, by what they are and what became of them.", ["type", "outcome"]
 )
+_reports = functools.cache(REPORTS.labels)
 BATCH_SIZE = Histogram(
     "manman_report_batch_size",
     "Reports in one transaction.",
@@ -65,6 +67,8 @@ LAG_SECONDS = Histogram(
     "Age of the oldest report about a session in a batch, by the clock of its host, when the batch was committed.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
+
+_UNTRACED: nullcontext[Mapping[int, Span]] = nullcontext({})
 
 log = structlog.get_logger(__name__)
 
@@ -120,7 +124,7 @@ class Dispatch:
         last_beat = _fold_heartbeats(messages)
         now = self._now()
         results: list[Exception | None] = []
-        with reports(self._tracer, batch, messages) as spans:
+        with reports(self._tracer, batch, messages) if self._tracer.is_on else _UNTRACED as spans:
             async with self._uow.batch() as transaction:
                 books = await open_books(transaction, messages, now=now, grace_s=self._inventory_grace_s)
                 for index, message in enumerate(messages):
@@ -171,12 +175,11 @@ class Dispatch:
 
 
 def _count(batch: Sequence[Delivery], results: Sequence[Exception | None]) -> None:
-    counted = collections.Counter(
-        (delivery.routing_key.rpartition(".")[0], result is None)
-        for delivery, result in zip(batch, results, strict=True)
-    )
-    for (words, is_taken), count in counted.items():
-        REPORTS.labels(_TYPES.get(words, "unknown"), "taken" if is_taken else "refused").inc(count)
+    counts: dict[tuple[str, bool], int] = defaultdict(int)
+    for delivery, result in zip(batch, results, strict=True):
+        counts[delivery.routing_key.rpartition(".")[0], result is None] += 1
+    for (words, is_taken), count in counts.items():
+        _reports(_TYPES.get(words, "unknown"), "taken" if is_taken else "refused").inc(count)
 
 
 def read(delivery: Delivery) -> Message | ManManError:

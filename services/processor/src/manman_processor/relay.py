@@ -87,6 +87,7 @@ class Relay:
         self._component = component
         self._tracer = tracer
         self._news = asyncio.Event()
+        self._is_draining = False
         self._leads = False
         self._is_busy = False
         self._flight = Flight()
@@ -161,12 +162,14 @@ class Relay:
                 self._look_again()
         else:
             flight, look = self._flight, self._flight.look()
+            self._is_busy = True
             try:
-                with self._busy(), self._looking(look):
+                with self._looking(look):
                     yield look
                 if self._leads and flight is self._flight:
                     self._bring(look.rows or [])
             finally:
+                self._is_busy = False
                 if self._is_something_due():
                     self._news.set()
 
@@ -186,14 +189,6 @@ class Relay:
         else:
             DEPTH.set(len(look.in_flight) + len(look.rows))
 
-    @contextlib.contextmanager
-    def _busy(self) -> Iterator[None]:
-        self._is_busy = True
-        try:
-            yield
-        finally:
-            self._is_busy = False
-
     def _look_again(self) -> None:
         self._look_is_due = True
         self._news.set()
@@ -212,12 +207,15 @@ class Relay:
             self._take_off()
         flight = self._flight
         before = flight.settled_count
-        self._look_is_due = True
-        while self._is_busy or self._is_something_due() or not flight.is_empty:
-            await self._work()
-            if self._is_busy or not flight.is_empty:
-                await self._news.wait()
-                self._news.clear()
+        self._look_is_due = self._is_draining = True
+        try:
+            while self._is_busy or self._is_something_due() or not flight.is_empty:
+                await self._work()
+                if self._is_busy or not flight.is_empty:
+                    await self._news.wait()
+                    self._news.clear()
+        finally:
+            self._is_draining = False
         await self._mark()
         return flight.settled_count - before
 
@@ -226,7 +224,8 @@ class Relay:
         if self._is_busy:
             return
         flight = self._flight
-        with self._busy():
+        self._is_busy = True
+        try:
             await self._send(self._brought)
             self._brought = []
             if flight.failed:
@@ -239,10 +238,15 @@ class Relay:
                 if self._look_is_due:
                     DEPTH.set(await self._uow.waiting.depth())
                 await self._send(rows)
+        finally:
+            self._is_busy = False
         if flight.is_empty and flight.held_because:
             await self._mark()
             raise Unavailable(flight.held_because)
-        if flight.is_empty and not self._is_something_due():
+        self._note_if_drained()
+
+    def _note_if_drained(self) -> None:
+        if self._flight.is_empty and not self._is_something_due():
             self.drained.set()
             DEPTH.set(0)
 
@@ -296,7 +300,10 @@ class Relay:
                 span.end()
             flight.settle()
             self._confirms.set()
-            self._news.set()
+            if self._is_draining or flight.held_because or self._is_something_due():
+                self._news.set()
+            else:  # as nearly always: the relay's own task has nothing to do
+                self._note_if_drained()
 
         results = sender.send([self._outgoing(row, now, spans.get(row.id)) for row in rows])
         flight.sent(rows, results)

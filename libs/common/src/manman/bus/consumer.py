@@ -146,6 +146,7 @@ class _Worker:
         self._queue = queue
         self._letters = routing.dead_letter_queue(queue.name) if queue.dead_letters is None else queue.dead_letters.name
         self._publisher = publisher
+        self._handled = MESSAGES.labels(queue.name, "handled")
 
     async def handle_one(self, handler: Callable[[Delivery], Awaitable[None]], delivery: Delivery) -> None:
         """Bring one message to an end: handled, or in the dead letters."""
@@ -174,7 +175,7 @@ class _Worker:
                 await self._settle(delivery, await self._try_one(alone, delivery))
         else:
             refused = [(delivery, error) for delivery, error in zip(batch, results, strict=True) if error is not None]
-            MESSAGES.labels(self._queue.name, "handled").inc(len(batch) - len(refused))
+            self._handled.inc(len(batch) - len(refused))
             for delivery, error in refused:
                 await self._settle(delivery, error)
         return lane.ended_because is None
@@ -225,7 +226,7 @@ class _Worker:
 
     async def _settle(self, delivery: Delivery, error: Exception | None) -> None:
         if error is None:
-            MESSAGES.labels(self._queue.name, "handled").inc()
+            self._handled.inc()
             return
         MESSAGES.labels(self._queue.name, "dead_lettered").inc()
         log.error(

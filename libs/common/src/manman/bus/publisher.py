@@ -7,7 +7,8 @@ whoever sends again uses the same `message_id` and receivers drop what they have
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import functools
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 PUBLISHED = prometheus_client.Counter(
     "manman_messages_published_total", "Messages handed to the broker.", ["exchange", "outcome"]
 )
+_published = functools.cache(PUBLISHED.labels)
 MAX_IN_FLIGHT = 1000
 """Unconfirmed messages of one `publish_many`; beyond that more of them gain nothing."""
 
@@ -160,7 +162,7 @@ class Publisher:
             await self._drop(channel)
             raise Unavailable(str(error)) from error
         finally:
-            PUBLISHED.labels(message.exchange, outcome).inc()
+            _published(message.exchange, outcome).inc()
 
     async def _put(self, channel: AbstractChannel, message: Outgoing) -> None:
         exchange: Any = (
@@ -252,8 +254,11 @@ class Sender:
             if lost is not None:
                 self._lane.abort(lost)
             results = [_result(message, outcome) for message, outcome in zip(messages, outcomes, strict=True)]
-            for (exchange, outcome), count in Counter(map(_counted, messages, results)).items():
-                PUBLISHED.labels(exchange, outcome).inc(count)
+            counts: dict[tuple[str, str], int] = defaultdict(int)
+            for counted in map(_counted, messages, results):
+                counts[counted] += 1
+            for counted, count in counts.items():
+                _published(*counted).inc(count)
             if not future.done():
                 future.set_result(results)
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence  # noqa: TC003 - msgspec reads the annotations
 from datetime import datetime
 from itertools import starmap
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -34,8 +34,11 @@ from manman.db.servers import KEPT_CAPABILITIES
 from manman.domain.sessions import LIVE, Status
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from manman.db.outbox import Look
     from manman.db.pipeline import Pipeline, Statement
+    from manman.db.reading import Reader
     from manman.db.samples import SampleRow
 
 
@@ -190,17 +193,27 @@ _LIVE_OF = f"SELECT sgc_id, session_id FROM sessions WHERE sgc_id = ANY(%(sgc_id
 
 
 class Batch:
-    """The transaction. Each kind of row is locked at most once in it."""
+    """The transaction, for one block. Each kind of row is locked at most once in it."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        """Work on this connection, on which no transaction is open."""
+    def __init__(self, reader: Reader) -> None:
+        """Work on a connection of `reader`, from the beginning of the block."""
         self.outbox = Additions()
-        self._pipeline = pipeline
+        self._loan = reader.pipeline(plans_once=True)
+        self._pipeline: Pipeline
         self._begin: tuple[Statement, ...] = (_BEGIN,)
         self._servers_read: dict[int, Values] = {}
         self._sessions_read: dict[int, Values] = {}
         self._writes: list[Statement] = []
         self._crashes: list[dict[str, object]] = []
+
+    async def __aenter__(self) -> Self:
+        self._pipeline = await self._loan.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._loan.__aexit__(kind, error, trace)
 
     async def lock_servers(self, server_ids: Collection[int]) -> dict[int, ServerRow]:
         """Lock the hosts that exist; return them by id."""
@@ -266,7 +279,8 @@ class Batch:
     async def commit(self, look: Look | None = None) -> None:
         """Write what is to be written and make everything true at once. Raises the error family at the block's end.
 
-        What goes into the outbox wakes the relay, unless it has its `look` here, which is made right behind.
+        What goes into the outbox wakes the relay, unless it has its `look` here: it is made last, and holds if the
+        commit does. What others commit meanwhile wakes the relay by itself.
         """
         if self._crashes:
             self._writes.append((_ADD_CRASH_RECORDS, {"rows": msgspec.json.encode(self._crashes).decode()}))
@@ -274,8 +288,8 @@ class Batch:
         if additions is None or look is None:
             await self._pipeline.run(*self._begin, *self._writes, *filter(None, [additions]), _COMMIT)
             return
-        answers = await self._pipeline.run(*self._begin, *self._writes, additions, _COMMIT, look.statement())
-        look.made(answers[-1])
+        answers = await self._pipeline.run(*self._begin, *self._writes, additions, look.statement(), _COMMIT)
+        look.made(answers[-2])
 
     async def _read(self, statement: str, values: Mapping[str, object]) -> list[Values]:
         *_, rows = await self._pipeline.run(*self._begin, (statement, values))

@@ -46,6 +46,8 @@ class Added(msgspec.Struct, omit_defaults=True, gc=False):
     expires_at: datetime | None
     sgc_id: int | None = None
     trace: str | None = None
+    later: int = 0
+    """How many events of the same deployment are written behind it together with it."""
 
 
 class Unpublished(msgspec.Struct, gc=False):
@@ -63,29 +65,25 @@ class Unpublished(msgspec.Struct, gc=False):
     trace: str | None
 
 
-_WRITE = f"""
-    WITH given AS (
-        SELECT *, row_number() OVER (PARTITION BY sgc_id ORDER BY ordinality) AS number
-        FROM ROWS FROM (json_to_recordset(%(rows)s) AS (message_id uuid, exchange text, routing_key text, body text,
-            mandatory boolean, session_id bigint, expires_at timestamptz, sgc_id bigint, trace text)) WITH ORDINALITY
-    ), counted AS (
+_COUNT = """counted AS (
         INSERT INTO event_sequences AS s (sgc_id, newest)
-        SELECT sgc_id, count(*) FROM given WHERE sgc_id IS NOT NULL GROUP BY sgc_id ORDER BY sgc_id
+        SELECT * FROM unnest(%(sgc_ids)s::bigint[], %(counts)s::bigint[])
         ON CONFLICT (sgc_id) DO UPDATE SET newest = s.newest + excluded.newest
         RETURNING sgc_id, newest
-    ), added AS (
-        INSERT INTO outbox (message_id, exchange, routing_key, body, mandatory, session_id, expires_at, trace)
-        SELECT message_id, exchange, routing_key, convert_to(CASE WHEN sgc_id IS NULL THEN body ELSE
-                left(body, -1) || ',"sequence":' || newest - max(number) OVER (PARTITION BY sgc_id) + number || '}}'
-            END, 'UTF8'), mandatory, session_id, expires_at, trace
-        FROM given LEFT JOIN counted USING (sgc_id)
-        ORDER BY ordinality
-    )
-    SELECT pg_notify('{CHANNEL}', '') WHERE %(wakes)s
-"""  # noqa: S608 - a name of ours
-"""An event about a deployment gets the next number of that deployment into its body: in the order of commits, because
-whoever numbers events of it holds its row until the commit. Nobody locks anything after that, and those rows in the
-order of their ids: nobody waits in a circle."""
+    )"""
+"""An event about a deployment gets the next number of that deployment: in the order of commits, because whoever numbers
+events of it holds its row until the commit. Nobody locks anything after that, and those rows in the order of their ids:
+nobody waits in a circle."""
+_ADD = """INSERT INTO outbox (message_id, exchange, routing_key, body, mandatory, session_id, expires_at, trace)
+    SELECT message_id, exchange, routing_key, convert_to(CASE WHEN sgc_id IS NULL THEN body ELSE
+            left(body, -1) || ',"sequence":' || newest - coalesce(later, 0) || '}' END, 'UTF8'),
+        mandatory, session_id, expires_at, trace
+    FROM ROWS FROM (json_to_recordset(%(rows)s) AS (message_id uuid, exchange text, routing_key text, body text,
+        mandatory boolean, session_id bigint, expires_at timestamptz, sgc_id bigint, trace text, later bigint)
+    ) WITH ORDINALITY LEFT JOIN counted USING (sgc_id)
+    ORDER BY ordinality"""
+_WRITE = f"WITH {_COUNT} {_ADD}"
+_WRITE_AND_WAKE = f"WITH {_COUNT}, added AS ({_ADD}) SELECT pg_notify('{CHANNEL}', '')"
 _COLUMNS = "id, message_id::text, exchange, routing_key, body, mandatory, session_id, expires_at, replay_of, trace"
 _UNPUBLISHED = f"""
     SELECT {_COLUMNS} FROM outbox WHERE published_at IS NULL AND failed_at IS NULL ORDER BY id LIMIT %(limit)s
@@ -199,9 +197,19 @@ class Additions:
         """Return, once, the statement that writes what was added in its order and `wakes` the relay with the commit."""
         if not self._added:
             return None
-        values: dict[str, object] = {"rows": msgspec.json.encode(self._added).decode(), "wakes": wakes}
+        counts: dict[int, int] = {}
+        for added in reversed(self._added):
+            if added.sgc_id is not None:
+                added.later = counts.get(added.sgc_id, 0)
+                counts[added.sgc_id] = added.later + 1
+        sgc_ids = sorted(counts)
+        values: dict[str, object] = {
+            "rows": msgspec.json.encode(self._added).decode(),
+            "sgc_ids": sgc_ids,
+            "counts": [counts[sgc_id] for sgc_id in sgc_ids],
+        }
         self._added.clear()
-        return _WRITE, values
+        return (_WRITE_AND_WAKE if wakes else _WRITE), values
 
 
 class OutboxRows(Additions):

@@ -69,6 +69,8 @@ class Pipeline:
         self._results: list[PGresult] = []
         self._loop = asyncio.get_running_loop()
         self._answered: asyncio.Future[None] | None = None
+        self._is_full = False
+        """Whether the socket takes no more at the moment."""
         self._socket = self._pg.socket
         self._loop.add_reader(self._socket, self._read)
 
@@ -160,10 +162,11 @@ class Pipeline:
         except psycopg.OperationalError as error:
             self._lose(error)
             return
-        if is_left:
+        if is_left and not self._is_full:
             self._loop.add_writer(self._socket, self._write)
-        else:
+        elif self._is_full and not is_left:
             self._loop.remove_writer(self._socket)
+        self._is_full = bool(is_left)
 
     def _read(self) -> None:
         """Take what has arrived. To an idle connection the server says nothing but that it ends it."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVarTuple, cast
 
 import psycopg
@@ -25,7 +24,8 @@ from manman.db.problems import translate
 from manman.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
 
     from sqlalchemy import QueuePool, Select
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -97,54 +97,54 @@ class Reader:
             (rows,) = await pipeline.run((statement, values))
             return rows
 
-    @asynccontextmanager
-    async def pipeline(self) -> AsyncIterator[Pipeline]:
-        """Give a pipeline for the block. One that is left in the middle of something is closed.
+    def pipeline(self, *, plans_once: bool = False) -> Loan:
+        """Give a pipeline for a block, one that `plans_once` if asked. One left in the middle of something is closed.
 
-        Raises:
+        The block raises:
             Unavailable: no connection to the database could be had, or it broke.
 
         """
-        await self._take_place()
-        pipeline = None
-        try:
-            pipeline = await self._pipeline()
-            yield pipeline
-        except exc.TimeoutError as error:
-            raise Unavailable(_BUSY) from error
-        except psycopg.Error as error:
-            raise (translate(error) or error) from error
-        finally:
-            self._places.release()
-            if pipeline is not None:
-                if pipeline.is_idle:
-                    self._idle.append(pipeline)
-                else:
-                    pipeline.close()
+        return Loan(self, plans_once)
 
     async def first(self, read: Read[*Ts], **values: Any) -> tuple[*Ts] | None:  # noqa: ANN401 - the same
         """Return the first row, None when there is none; errors as `all`."""
         rows = await self.all(read, **values)
         return rows[0] if rows else None
 
-    async def _take_place(self) -> None:
-        if not self._places.locked():
+    async def lend(self) -> Pipeline:
+        """Return the one that was used last, or a new one, when there is a place for it; for `Loan`."""
+        if self._places.locked():
+            try:
+                async with asyncio.timeout(self._wait_s):
+                    await self._places.acquire()
+            except TimeoutError as error:
+                raise Unavailable(_BUSY) from error
+        else:
             await self._places.acquire()
-            return
         try:
-            async with asyncio.timeout(self._wait_s):
-                await self._places.acquire()
-        except TimeoutError as error:
-            raise Unavailable(_BUSY) from error
+            return await self._pipeline()
+        except BaseException:
+            self._places.release()
+            raise
+
+    def take_back(self, pipeline: Pipeline) -> None:
+        """Keep it for the next one, or close it if something is still going on."""
+        self._places.release()
+        if pipeline.is_idle:
+            self._idle.append(pipeline)
+        else:
+            pipeline.close()
 
     async def _pipeline(self) -> Pipeline:
-        """Take the one that was used last, or open one."""
         while self._idle:
             pipeline = self._idle.pop()
             if not pipeline.was_ended():
                 return pipeline
             pipeline.close()
-        pooled = await self._engine.raw_connection()
+        try:
+            pooled = await self._engine.raw_connection()
+        except exc.TimeoutError as error:
+            raise Unavailable(_BUSY) from error
         opened: Any = pooled.driver_connection
         pooled.detach()
         return Pipeline(opened)
@@ -152,6 +152,36 @@ class Reader:
     def _end(self, _engine: object) -> None:
         while self._idle:
             self._idle.pop().close()
+
+
+class Loan:
+    """A block in which one has a pipeline; a class, because it is entered for every read."""
+
+    __slots__ = ("_pipeline", "_plans_once", "_reader")
+
+    def __init__(self, reader: Reader, plans_once: bool) -> None:  # noqa: FBT001 - `Reader.pipeline` says what it is
+        self._reader = reader
+        self._plans_once = plans_once
+        self._pipeline: Pipeline | None = None
+
+    async def __aenter__(self) -> Pipeline:
+        try:
+            self._pipeline = pipeline = await self._reader.lend()
+            if self._plans_once:
+                await pipeline.plan_once()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, None)
+            raise
+        return pipeline
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._pipeline is not None:
+            self._reader.take_back(self._pipeline)
+            self._pipeline = None
+        if isinstance(error, psycopg.Error):
+            raise (translate(error) or error) from error
 
 
 def _attributes_of(entity: Any) -> list[str]:  # noqa: ANN401 - a mapped class or an alias of one

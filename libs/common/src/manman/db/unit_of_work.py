@@ -124,17 +124,14 @@ class UnitOfWork:
         except exc.TimeoutError as error:
             raise Unavailable("the database is busy: no free connection") from error
 
-    @asynccontextmanager
-    async def batch(self) -> AsyncIterator[Batch]:
-        """Open a transaction for rows by the hundred.
+    def batch(self) -> Batch:
+        """Return a transaction for rows by the hundred, which its block opens.
 
-        Raises:
+        The block raises:
             Unavailable: no connection to the database could be had, or it broke.
 
         """
-        async with self._reader.pipeline() as pipeline:
-            await pipeline.plan_once()
-            yield Batch(pipeline)
+        return Batch(self._reader)
 
 
 Uow: TypeAlias = UnitOfWork

@@ -44,7 +44,7 @@ def session_reported(books: Books, report: SessionReported, *, now: datetime) ->
     """
     row = books.session(report.session_id)
     judgement = judge(row, report, now, other_live=books.sessions.has_other_live(row))
-    books.verdicts.append(judgement.verdict)
+    books.verdicts[judgement.verdict] += 1
     match judgement.verdict:
         case Verdict.GO | Verdict.RECOVER:
             transitions.apply_in_batch(books.batch, row, _change(report, judgement.status), now=now)
