@@ -1,6 +1,9 @@
 import pytest
 from _pytest.capture import CaptureFixture
 from _pytest.monkeypatch import MonkeyPatch
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import make_url
+from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
 
 from manman import service
 from manman.settings import BusSettings, DatabaseSettings, ObjectStoreSettings, RuntimeSettings
@@ -54,6 +57,24 @@ def test_the_database_url_wins_over_its_parts(
 def test_the_parts_make_a_url_with_special_characters_quoted(monkeypatch: MonkeyPatch) -> None:
     monkeypatch.setenv("DB_PASSWORD", "p@ss/word")
     assert DatabaseSettings().psycopg_url == "postgresql://postgres:p%40ss%2Fword@localhost:5432/manman?sslmode=prefer"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"DB_HOST": "/var/run/Postgres", "DB_PORT": "6000", "DB_PASSWORD": "p@ss"},
+        {"PG_DATABASE_URL": "postgresql://postgres:p%40ss@%2Fvar%2Frun%2FPostgres:6000/manman?sslmode=prefer"},
+    ],
+)
+def test_both_drivers_find_the_socket_in_a_directory(monkeypatch: MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = DatabaseSettings()
+    for_libpq = conninfo_to_dict(settings.psycopg_url)
+    _, for_sqlalchemy = PGDialectAsync_psycopg().create_connect_args(make_url(settings.sqlalchemy_url))
+    wanted = {"host": "/var/run/Postgres", "port": "6000", "user": "postgres", "password": "p@ss", "dbname": "manman"}
+    assert for_libpq == wanted | {"sslmode": "prefer"}
+    assert {name: str(for_sqlalchemy[name]) for name in wanted} == wanted
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ Not here: what a service does with bad settings (`manman.service.read_settings` 
 from __future__ import annotations
 
 from typing import Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -113,8 +113,16 @@ class DatabaseSettings(Fragment):
 
     @property
     def sqlalchemy_url(self) -> str:
-        """The URL SQLAlchemy reads, with the psycopg 3 driver named."""
-        return self.psycopg_url.replace("postgresql://", "postgresql+psycopg://", 1)
+        """The URL SQLAlchemy reads: the psycopg 3 driver is named, and a socket directory is where it looks for one."""
+        parts = urlsplit(self.psycopg_url)
+        login, at, address = parts.netloc.rpartition("@")
+        host, _, port = address.partition(":")
+        query = [parts.query]
+        if unquote(host).startswith("/"):  # libpq finds it in the host's place, too
+            query += [f"host={host}", f"port={port}" if port else ""]
+            address = ""
+        rest = "&".join(filter(None, query))
+        return f"postgresql+psycopg://{login}{at}{address}{parts.path}" + (f"?{rest}" if rest else "")
 
 
 class BusSettings(Fragment):
