@@ -70,7 +70,10 @@ class DatabaseSettings(Fragment):
         default="prefer", description="libpq's sslmode"
     )
     db_pool_size: int = Field(
-        default=10, ge=1, le=200, description="connections kept open for transactions, and at most as many for reads"
+        default=10,
+        ge=1,
+        le=200,
+        description="connections kept open for transactions; at most as many for reads, and for batches of reports",
     )
     db_pool_overflow: int = Field(
         default=0,

@@ -196,9 +196,9 @@ class Batch:
     """The transaction, for one block. Each kind of row is locked at most once in it."""
 
     def __init__(self, reader: Reader) -> None:
-        """Work on a connection of `reader`, from the beginning of the block."""
+        """Work on a connection of `reader`, on which statements are planned once, from the beginning of the block."""
         self.outbox = Additions()
-        self._loan = reader.pipeline(plans_once=True)
+        self._loan = reader.pipeline()
         self._pipeline: Pipeline
         self._begin: tuple[Statement, ...] = (_BEGIN,)
         self._servers_read: dict[int, Values] = {}

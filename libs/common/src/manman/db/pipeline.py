@@ -65,7 +65,6 @@ class Pipeline:
         self._pg.enter_pipeline_mode()
         self._transformer = Transformer(connection)
         self._prepared: dict[tuple[str, tuple[int, ...]], _Prepared] = {}
-        self._plans_once = False
         self._results: list[PGresult] = []
         self._loop = asyncio.get_running_loop()
         self._answered: asyncio.Future[None] | None = None
@@ -85,9 +84,7 @@ class Pipeline:
 
     async def plan_once(self) -> None:
         """Have statements planned once, for any values: for those that find their rows by key, one or a thousand."""
-        if not self._plans_once:
-            await self.run(("SET plan_cache_mode = force_generic_plan", {}))
-            self._plans_once = True
+        await self.run(("SET plan_cache_mode = force_generic_plan", {}))
 
     async def run(self, *statements: Statement) -> list[list[Row]]:
         """Send statements, wait for all answers, and return the rows of each.

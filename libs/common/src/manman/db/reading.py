@@ -78,10 +78,11 @@ class Reader:
     The pool's way of giving out a connection costs as much as a short read itself.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        """Connect as `engine` does, when a connection is needed first."""
+    def __init__(self, engine: AsyncEngine, *, plans_once: bool = False) -> None:
+        """Connect as `engine` does, when a connection is needed first; `plans_once` is `Pipeline.plan_once`."""
         pool = cast("QueuePool", engine.pool)
         self._engine = engine
+        self._plans_once = plans_once
         self._wait_s = pool.timeout()
         self._places = asyncio.Semaphore(pool.size())
         self._idle: list[Pipeline] = []
@@ -97,14 +98,14 @@ class Reader:
             (rows,) = await pipeline.run((statement, values))
             return rows
 
-    def pipeline(self, *, plans_once: bool = False) -> Loan:
-        """Give a pipeline for a block, one that `plans_once` if asked. One left in the middle of something is closed.
+    def pipeline(self) -> Loan:
+        """Give a pipeline for a block, the one that was used last. One left in the middle of something is closed.
 
         The block raises:
             Unavailable: no connection to the database could be had, or it broke.
 
         """
-        return Loan(self, plans_once)
+        return Loan(self)
 
     async def first(self, read: Read[*Ts], **values: Any) -> tuple[*Ts] | None:  # noqa: ANN401 - the same
         """Return the first row, None when there is none; errors as `all`."""
@@ -112,7 +113,7 @@ class Reader:
         return rows[0] if rows else None
 
     async def lend(self) -> Pipeline:
-        """Return the one that was used last, or a new one, when there is a place for it; for `Loan`."""
+        """Return a pipeline when there is a place for it; for `Loan`."""
         if self._places.locked():
             try:
                 async with asyncio.timeout(self._wait_s):
@@ -147,7 +148,14 @@ class Reader:
             raise Unavailable(_BUSY) from error
         opened: Any = pooled.driver_connection
         pooled.detach()
-        return Pipeline(opened)
+        pipeline = Pipeline(opened)
+        if self._plans_once:
+            try:
+                await pipeline.plan_once()
+            except BaseException:
+                pipeline.close()
+                raise
+        return pipeline
 
     def _end(self, _engine: object) -> None:
         while self._idle:
@@ -157,21 +165,17 @@ class Reader:
 class Loan:
     """A block in which one has a pipeline; a class, because it is entered for every read."""
 
-    __slots__ = ("_pipeline", "_plans_once", "_reader")
+    __slots__ = ("_pipeline", "_reader")
 
-    def __init__(self, reader: Reader, plans_once: bool) -> None:  # noqa: FBT001 - `Reader.pipeline` says what it is
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._plans_once = plans_once
         self._pipeline: Pipeline | None = None
 
     async def __aenter__(self) -> Pipeline:
         try:
             self._pipeline = pipeline = await self._reader.lend()
-            if self._plans_once:
-                await pipeline.plan_once()
-        except BaseException as error:
-            await self.__aexit__(type(error), error, None)
-            raise
+        except psycopg.Error as error:
+            raise (translate(error) or error) from error
         return pipeline
 
     async def __aexit__(

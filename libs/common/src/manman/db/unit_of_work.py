@@ -106,9 +106,10 @@ class UnitOfWork:
     def __init__(self, engine: AsyncEngine) -> None:
         """Use the pool of `engine`."""
         self._make_session = async_sessionmaker(engine, expire_on_commit=False)
-        self._reader = Reader(engine)
-        self.reads = Reads(self._reader)
-        self.waiting = WaitingRows(self._reader)
+        reader = Reader(engine)
+        self.reads = Reads(reader)
+        self.waiting = WaitingRows(reader)
+        self._for_batches = Reader(engine, plans_once=True)
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[Transaction]:
@@ -131,7 +132,7 @@ class UnitOfWork:
             Unavailable: no connection to the database could be had, or it broke.
 
         """
-        return Batch(self._reader)
+        return Batch(self._for_batches)
 
 
 Uow: TypeAlias = UnitOfWork
