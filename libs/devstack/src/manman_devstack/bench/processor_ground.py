@@ -88,7 +88,8 @@ class Ground:
         return (await self._declared(queue)).message_count or 0
 
     async def clear(self) -> None:
-        """Throw away what is in the queues."""
+        """Throw away what is in the queues, and what a program that was ended had in its hands: it comes back first."""
+        await self._consumers(of_reports=False)
         for queue in (REPORTS, AUDIT):
             await (await self.channel.get_queue(queue.name, ensure=False)).purge()
 
@@ -117,8 +118,11 @@ class Ground:
 
     async def consuming(self) -> None:
         """Wait until somebody consumes the reports."""
+        await self._consumers(of_reports=True)
+
+    async def _consumers(self, *, of_reports: bool) -> None:
         async with asyncio.timeout(START_TIMEOUT_S):
-            while not (await self._declared(REPORTS)).consumer_count:  # noqa: ASYNC110 - another program's doing
+            while bool((await self._declared(REPORTS)).consumer_count) != of_reports:  # noqa: ASYNC110 - another program
                 await asyncio.sleep(LOOK_S)
 
     async def _declared(self, queue: topology.Queue) -> Any:  # noqa: ANN401 - the same
