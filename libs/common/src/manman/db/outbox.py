@@ -118,7 +118,7 @@ class Look(msgspec.Struct, kw_only=True):
     """What was read, by id; None before it was made."""
 
     def statement(self) -> Statement:
-        """Return what reads: after the commit."""
+        """Return what reads; in a batch it is the last statement before the commit."""
         if not self.in_flight:
             return _UNPUBLISHED, {"limit": self.limit}
         return _OTHERS, {"limit": self.limit, "in_flight": self.in_flight}
