@@ -31,7 +31,7 @@ from manman_processor.handlers.sessions import session_reported
 from manman_processor.traces import reports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from manman.bus.delivery import Delivery
@@ -67,8 +67,6 @@ LAG_SECONDS = Histogram(
     "Age of the oldest report about a session in a batch, by the clock of its host, when the batch was committed.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
-
-_UNTRACED: nullcontext[Mapping[int, Span]] = nullcontext({})
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +122,7 @@ class Dispatch:
         last_beat = _fold_heartbeats(messages)
         now = self._now()
         results: list[Exception | None] = []
-        with reports(self._tracer, batch, messages) if self._tracer.is_on else _UNTRACED as spans:
+        with reports(self._tracer, batch, messages) as spans:
             async with self._uow.batch() as transaction:
                 books = await open_books(transaction, messages, now=now, grace_s=self._inventory_grace_s)
                 for index, message in enumerate(messages):

@@ -170,8 +170,7 @@ class Relay:
                     self._bring(look.rows or [])
             finally:
                 self._is_busy = False
-                if self._is_something_due():
-                    self._news.set()
+                self._go_on()
 
     @contextlib.contextmanager
     def _looking(self, look: Look) -> Iterator[None]:
@@ -192,6 +191,13 @@ class Relay:
     def _look_again(self) -> None:
         self._look_is_due = True
         self._news.set()
+
+    def _go_on(self) -> None:
+        """Wake the relay's own task if it has something to do; nearly always it has not."""
+        if self._is_draining or self._flight.held_because or self._is_something_due():
+            self._news.set()
+        else:
+            self._note_if_drained()
 
     def _is_something_due(self) -> bool:
         return bool(self._look_is_due or self._brought or self._flight.failed)
@@ -300,10 +306,7 @@ class Relay:
                 span.end()
             flight.settle()
             self._confirms.set()
-            if self._is_draining or flight.held_because or self._is_something_due():
-                self._news.set()
-            else:  # as nearly always: the relay's own task has nothing to do
-                self._note_if_drained()
+            self._go_on()
 
         results = sender.send([self._outgoing(row, now, spans.get(row.id)) for row in rows])
         flight.sent(rows, results)
