@@ -1,11 +1,17 @@
+import json
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from manman.db import transitions
+from manman.db.outbox import WRITTEN_ALONE, Look
 from manman.db.transitions import Change
 from manman.domain.sessions import Status
 from manman.errors import Conflict, Invalid
+from manman.identifiers import new_id
+from manman.messages.external import SessionEvent
 from manman.messages.status import OutputLine
 
 
@@ -41,6 +47,54 @@ async def test_a_plain_row_is_written_as_a_mapped_one_would_be(world: Any) -> No
         assert {name: getattr(plain, name) for name in columns} == {name: getattr(mapped, name) for name in columns}
         assert await tx.sessions.crash_lines(plain_id) == await tx.sessions.crash_lines(mapped_id)
         assert len(await tx.outbox.unpublished(limit=9)) == 2
+
+
+@pytest.mark.parametrize("count", [1, WRITTEN_ALONE, WRITTEN_ALONE + 1])
+async def test_few_rows_are_written_as_many_are(world: Any, count: int) -> None:
+    async with world.uow() as tx:
+        hosts = [await tx.servers.add(name=f"host {n}", status="online", last_seen=world.now) for n in range(count)]
+        await tx.commit()
+    session_ids = [await world.session() for _ in range(count)]
+    later, boot = world.now + timedelta(seconds=1.5), uuid4()
+    async with world.uow.batch() as batch:
+        servers = await batch.lock_servers([host.server_id for host in hosts])
+        sessions = await batch.lock_sessions(session_ids)
+        for number, row in enumerate(servers.values()):
+            row.last_seen, row.features, row.announced_address = later, ["one", f'{number}, "two"'][number % 2 :], "'"
+            row.host_draining = True
+        for number, session in enumerate(sessions.values()):
+            session.status, session.started_at, session.ended_at = "crashed", world.now, later
+            session.status_message, session.exit_code, session.host_boot_id = f"it's {number}, ü", 2**31 - 1, boot
+            session.last_seq, session.oom_killed, session.progress_percent = 2**62, True, number
+        batch.write_servers(servers.values())
+        batch.write_sessions(sessions.values())
+        await batch.commit()
+    async with world.uow.batch() as batch:
+        assert await batch.lock_servers(servers) == servers
+        assert await batch.lock_sessions(sessions) == sessions
+
+
+@pytest.mark.parametrize("count", [WRITTEN_ALONE, 2 * WRITTEN_ALONE])
+async def test_events_are_numbered_in_the_order_of_each_deployment(world: Any, count: int) -> None:
+    deployments = [await world.deploy() for _ in range(2)]
+    seen: list[tuple[int, str, int]] = []
+    for part in range(2):
+        look = Look(limit=100, in_flight=[*range(len(seen) + 1)])
+        async with world.uow.batch() as batch:
+            for number in range(count):  # the deployment with the greater id is the first
+                sgc_id = deployments[(number + 1) % 2]
+                body = SessionEvent(
+                    session_id=1, sgc_id=sgc_id, status=f"{part} {number}", event_id=new_id(), occurred_at=world.now
+                )
+                batch.outbox.add_external(routing_key="k", body=body, message_id=new_id(), sgc_id=sgc_id)
+            await batch.commit(look)
+        bodies = [json.loads(row.body) for row in look.rows or []]
+        seen += [(body["sgc_id"], body["status"], body["sequence"]) for body in bodies]
+    for index, sgc_id in enumerate(deployments):
+        numbers = [f"{part} {number}" for part in range(2) for number in range(count) if (number + 1) % 2 == index]
+        assert [one for one in seen if one[0] == sgc_id] == [
+            (sgc_id, status, sequence) for sequence, status in enumerate(numbers, 1)
+        ]
 
 
 async def test_the_lines_of_a_crash_are_kept_once_however_often_they_come(world: Any) -> None:

@@ -22,6 +22,8 @@ from manman_devstack.private_server import PrivateServer
 NAME = "postgres"
 
 _SETTINGS = """
+# a commit is one call to the system, not two, and on disk all the same
+wal_sync_method = open_datasync
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 shared_buffers = 128MB

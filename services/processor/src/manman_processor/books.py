@@ -2,7 +2,7 @@
 
     books = await open_books(batch, messages, now=..., grace_s=...)
     ...                                   # each message changes rows in memory, in the order of the queue
-    books.close()                         # one statement a table writes what has changed, with the commit
+    books.close()                         # what has changed is written with the commit
 
 Whatever the number of messages, opening takes one statement for the hosts, one for the sessions that their inventories
 concern (read, not locked), and one for the sessions that are locked: those that are reported on, and all of a host

@@ -22,13 +22,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence  # noqa: TC003 - msgspec reads the annotations
 from datetime import datetime
 from itertools import starmap
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 from uuid import UUID
 
 import msgspec
 from msgspec.structs import astuple
 
-from manman.db.outbox import Additions
+from manman.db.outbox import WRITTEN_ALONE, Additions
 from manman.db.samples import ADD_SERVER_SAMPLES, ADD_SESSION_SAMPLES
 from manman.db.servers import KEPT_CAPABILITIES
 from manman.domain.sessions import LIVE, Status
@@ -134,16 +134,35 @@ _SERVER_WRITTEN = {
 }
 
 
-def _update(table: str, key: str, columns: dict[str, str]) -> str:
-    """Return the statement that writes rows given as one JSON list: cheaper than an array for each column.
+class _Update(NamedTuple):
+    """How changed rows of a table are written: `one` at a time, or `many` at once."""
 
-    The keys come as an array besides: how many rows a list in JSON has, the planner can only guess.
+    one: str
+    many: str
+
+    def of(self, key: str, rows: Sequence[ServerRow] | Sequence[SessionRow]) -> list[Statement]:
+        """Return what writes these rows.
+
+        To read a list in JSON and to join it costs the database more than a second and a third statement.
+        """
+        if len(rows) <= WRITTEN_ALONE:
+            return [(self.one, msgspec.to_builtins(row)) for row in rows]
+        keys = [getattr(row, key) for row in rows]
+        return [(self.many, {"rows": msgspec.json.encode(rows).decode(), "keys": keys})]
+
+
+def _update(table: str, key: str, columns: dict[str, str]) -> _Update:
+    """Return what writes rows: given as values, or as one JSON list, cheaper than an array for each column.
+
+    The keys of a list come as an array besides: how many rows a list in JSON has, the planner can only guess.
     """
-    values = ", ".join(f"{name} = n.{name}" for name in columns)
+    given = ", ".join(f"{name} = %({name})s::{kind}" for name, kind in columns.items())
+    joined = ", ".join(f"{name} = n.{name}" for name in columns)
     shape = ", ".join(f"{name} {kind}" for name, kind in ({key: "bigint"} | columns).items())
-    return (
-        f"UPDATE {table} t SET {values} FROM json_to_recordset(%(rows)s) AS n({shape}) "  # noqa: S608 - names of ours
-        f"WHERE t.{key} = n.{key} AND t.{key} = ANY(%(keys)s)"
+    return _Update(
+        one=f"UPDATE {table} SET {given} WHERE {key} = %({key})s",  # noqa: S608 - names of ours
+        many=f"UPDATE {table} t SET {joined} FROM json_to_recordset(%(rows)s) AS n({shape}) "  # noqa: S608 - the same
+        f"WHERE t.{key} = n.{key} AND t.{key} = ANY(%(keys)s)",
     )
 
 
@@ -246,15 +265,13 @@ class Batch:
         """Have the locked hosts written that were changed."""
         changed = [row for row in rows if astuple(row) != self._servers_read[row.server_id]]
         if changed:
-            keys = [row.server_id for row in changed]
-            self._writes.append((_WRITE_SERVERS, {"rows": msgspec.json.encode(changed).decode(), "keys": keys}))
+            self._writes += _WRITE_SERVERS.of("server_id", changed)
 
     def write_sessions(self, rows: Collection[SessionRow]) -> None:
         """Have the locked sessions written that were changed."""
         changed = [row for row in rows if astuple(row) != self._sessions_read[row.session_id]]
         if changed:
-            keys = [row.session_id for row in changed]
-            self._writes.append((_WRITE_SESSIONS, {"rows": msgspec.json.encode(changed).decode(), "keys": keys}))
+            self._writes += _WRITE_SESSIONS.of("session_id", changed)
 
     def add_capabilities(self, rows: Collection[CapabilityRow], *, now: datetime) -> None:
         """Have written what hosts offer now, and forget all but the newest rows of each."""
@@ -285,10 +302,10 @@ class Batch:
         if self._crashes:
             self._writes.append((_ADD_CRASH_RECORDS, {"rows": msgspec.json.encode(self._crashes).decode()}))
         additions = self.outbox.take(wakes=look is None)
-        if additions is None or look is None:
-            await self._pipeline.run(*self._begin, *self._writes, *filter(None, [additions]), _COMMIT)
+        if not additions or look is None:
+            await self._pipeline.run(*self._begin, *self._writes, *additions, _COMMIT)
             return
-        answers = await self._pipeline.run(*self._begin, *self._writes, additions, look.statement(), _COMMIT)
+        answers = await self._pipeline.run(*self._begin, *self._writes, *additions, look.statement(), _COMMIT)
         look.made(answers[-2])
 
     async def _read(self, statement: str, values: Mapping[str, object]) -> list[Values]:

@@ -1,7 +1,7 @@
 """The outbox: messages that commit together with the change they announce.
 
-What is added is written by one statement at the next flush or commit, which wakes the relay (`NOTIFY`, without
-payload); the relay's poll is the truth.
+What is added is written at the next flush or commit, which wakes the relay (`NOTIFY`, without payload); the relay's
+poll is the truth.
 Identity ids are not ordered by commit, so the relay always asks for *unpublished* rows, never for "greater than".
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import starmap
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 CHANNEL = "manman_outbox"
 """The NOTIFY channel."""
+
+WRITTEN_ALONE = 3
+"""In a batch up to so many rows are written by a statement each: for more of them, one for all is cheaper."""
 
 
 class Added(msgspec.Struct, omit_defaults=True, gc=False):
@@ -82,6 +86,15 @@ _ADD = """INSERT INTO outbox (message_id, exchange, routing_key, body, mandatory
         mandatory boolean, session_id bigint, expires_at timestamptz, sgc_id bigint, trace text, later bigint)
     ) WITH ORDINALITY LEFT JOIN counted USING (sgc_id)
     ORDER BY ordinality"""
+_WRITE_ONE = """WITH counted AS (
+        INSERT INTO event_sequences AS s (sgc_id, newest) VALUES (%(sgc_id)s::bigint, 1)
+        ON CONFLICT (sgc_id) DO UPDATE SET newest = s.newest + 1 RETURNING newest
+    )
+    INSERT INTO outbox (message_id, exchange, routing_key, body, mandatory, session_id, expires_at, trace)
+    SELECT %(message_id)s::uuid, %(exchange)s::text, %(routing_key)s::text,
+        convert_to(left(%(body)s::text, -1) || ',"sequence":' || newest || '}', 'UTF8'),
+        %(mandatory)s::boolean, %(session_id)s::bigint, %(expires_at)s::timestamptz, %(trace)s::text
+    FROM counted"""
 _WRITE = f"WITH {_COUNT} {_ADD}"
 _WRITE_AND_WAKE = f"WITH {_COUNT}, added AS ({_ADD}) SELECT pg_notify('{CHANNEL}', '')"
 _COLUMNS = "id, message_id::text, exchange, routing_key, body, mandatory, session_id, expires_at, replay_of, trace"
@@ -152,7 +165,7 @@ class WaitingRows:
 
 
 class Additions:
-    """What one transaction adds to the outbox; it is written by one statement at its end."""
+    """What one transaction adds to the outbox; it is written at its end."""
 
     def __init__(self) -> None:
         """Start with nothing."""
@@ -193,23 +206,26 @@ class Additions:
             Added(message_id, EXTERNAL_EXCHANGE, routing_key, body_text, False, session_id, None, sgc_id, trace)
         )
 
-    def take(self, *, wakes: bool = True) -> tuple[str, dict[str, object]] | None:
-        """Return, once, the statement that writes what was added in its order and `wakes` the relay with the commit."""
-        if not self._added:
-            return None
+    def take(self, *, wakes: bool = True) -> list[Statement]:
+        """Return, once, what writes what was added and `wakes` the relay with the commit.
+
+        The order of a deployment is kept, and that of everything as long as a single statement writes it.
+        """
+        added, self._added = self._added, []
+        if not wakes and len(added) <= WRITTEN_ALONE and all(one.sgc_id is not None for one in added):
+            return [(_WRITE_ONE, msgspec.structs.asdict(one)) for one in sorted(added, key=attrgetter("sgc_id"))]
         counts: dict[int, int] = {}
-        for added in reversed(self._added):
-            if added.sgc_id is not None:
-                added.later = counts.get(added.sgc_id, 0)
-                counts[added.sgc_id] = added.later + 1
+        for one in reversed(added):
+            if one.sgc_id is not None:
+                one.later = counts.get(one.sgc_id, 0)
+                counts[one.sgc_id] = one.later + 1
         sgc_ids = sorted(counts)
-        values: dict[str, object] = {
-            "rows": msgspec.json.encode(self._added).decode(),
+        values = {
+            "rows": msgspec.json.encode(added).decode(),
             "sgc_ids": sgc_ids,
             "counts": [counts[sgc_id] for sgc_id in sgc_ids],
         }
-        self._added.clear()
-        return (_WRITE_AND_WAKE if wakes else _WRITE), values
+        return [(_WRITE_AND_WAKE if wakes else _WRITE, values)] if added else []
 
 
 class OutboxRows(Additions):
@@ -222,8 +238,8 @@ class OutboxRows(Additions):
 
     async def write(self) -> None:
         """Write what was added."""
-        if (statement := self.take()) is not None:
-            await (await self._db.connection()).exec_driver_sql(*statement)
+        for statement, values in self.take():
+            await (await self._db.connection()).exec_driver_sql(statement, dict(values))
 
     async def wake(self) -> None:
         """Wake the relay with the commit, for rows that were not added here."""
