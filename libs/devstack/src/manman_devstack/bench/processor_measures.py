@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from manman import service
 from manman.background import running
 from manman_devstack.bench.processor_fleet import heartbeat, lives, report
 from manman_devstack.bench.processor_ground import AUDIT, BARE_RELAY, LOOK_S, NO_HOST_IS_STALE_S, PROCESSOR
@@ -121,6 +122,7 @@ async def latency(ground: Ground, module: str, per_s: float, seconds: float) -> 
     await ground.begin_again()
     count = int(per_s * (seconds + WARM_UP_S))
     messages = [*lives(ground.fleet.session_ids(count // len(LIFE)))]
+    service.settle()  # or the bench's own garbage collection would be measured
     with ground.running(module, stale_host_threshold_seconds=NO_HOST_IS_STALE_S):
         await ground.consuming()
         async with _listening(ground) as watch:
