@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 NAME = "bench-processor"
 ROUNDS = 3
-LATENCY_ROUNDS = 5
 BACKLOG = 40_000
 SHORT_BACKLOG = 2_000
 BEATS = 100_000
@@ -113,9 +112,9 @@ async def measure(ground: Ground) -> Found:
         "a quarter of its rate": (PROCESSOR, quarter_per_s),
     }
     latencies: dict[str, list[Latency]] = {name: [] for name in rates}
-    for number in range(LATENCY_ROUNDS):
+    for number in range(ROUNDS):
         for name, (module, per_s) in [*rates.items()][:: (-1) ** number]:  # nobody is always behind the same one
-            _say(f"latency, round {number + 1} of {LATENCY_ROUNDS}: {name}")
+            _say(f"latency, round {number + 1} of {ROUNDS}: {name}")
             latencies[name].append(await latency(ground, module, per_s, LATENCY_S))
     _say("heartbeats")
     beats = await drain_heartbeats(ground, BEATS, BEATING_HOSTS)
@@ -145,7 +144,7 @@ def text(found: Found) -> str:
     )
     latency_head = (
         "From the publishing of a report until a subscriber has the event, in milliseconds, in "
-        f"{LATENCY_ROUNDS} rounds (a quarter of its rate is {found.quarter_per_s:,.0f}/s):"
+        f"{ROUNDS} rounds (a quarter of its rate is {found.quarter_per_s:,.0f}/s):"
     )
     fleet = (
         f"A fleet of {HOSTS:,} hosts, each beating every 3 s with an inventory of its {PER_HOST} sessions, while "
