@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from manman.db import transitions
-from manman.db.outbox import WRITTEN_ALONE, Look
+from manman.db.outbox import ONE_BY_ONE_MAX, Look
 from manman.db.transitions import Change
 from manman.domain.sessions import Status
 from manman.errors import Conflict, Invalid
@@ -49,7 +49,7 @@ async def test_a_plain_row_is_written_as_a_mapped_one_would_be(world: Any) -> No
         assert len(await tx.outbox.unpublished(limit=9)) == 2
 
 
-@pytest.mark.parametrize("count", [1, WRITTEN_ALONE, WRITTEN_ALONE + 1])
+@pytest.mark.parametrize("count", [1, ONE_BY_ONE_MAX, ONE_BY_ONE_MAX + 1])
 async def test_few_rows_are_written_as_many_are(world: Any, count: int) -> None:
     async with world.uow() as tx:
         hosts = [await tx.servers.add(name=f"host {n}", status="online", last_seen=world.now) for n in range(count)]
@@ -74,7 +74,7 @@ async def test_few_rows_are_written_as_many_are(world: Any, count: int) -> None:
         assert await batch.lock_sessions(sessions) == sessions
 
 
-@pytest.mark.parametrize("count", [WRITTEN_ALONE, 2 * WRITTEN_ALONE])
+@pytest.mark.parametrize("count", [ONE_BY_ONE_MAX, 2 * ONE_BY_ONE_MAX])
 async def test_events_are_numbered_in_the_order_of_each_deployment(world: Any, count: int) -> None:
     deployments = [await world.deploy() for _ in range(2)]
     seen: list[tuple[int, str, int]] = []

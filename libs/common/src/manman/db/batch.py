@@ -28,7 +28,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import astuple
 
-from manman.db.outbox import WRITTEN_ALONE, Additions
+from manman.db.outbox import ONE_BY_ONE_MAX, Additions
 from manman.db.samples import ADD_SERVER_SAMPLES, ADD_SESSION_SAMPLES
 from manman.db.servers import KEPT_CAPABILITIES
 from manman.domain.sessions import LIVE, Status
@@ -135,19 +135,17 @@ _SERVER_WRITTEN = {
 
 
 class _Update(NamedTuple):
-    """How changed rows of a table are written: `one` at a time, or `many` at once."""
+    """How changed rows of a table are written by their `key`: `one` at a time, or `many` at once."""
 
+    key: str
     one: str
     many: str
 
-    def of(self, key: str, rows: Sequence[ServerRow] | Sequence[SessionRow]) -> list[Statement]:
-        """Return what writes these rows.
-
-        To read a list in JSON and to join it costs the database more than a second and a third statement.
-        """
-        if len(rows) <= WRITTEN_ALONE:
+    def of(self, rows: Sequence[ServerRow] | Sequence[SessionRow]) -> list[Statement]:
+        """Return what writes these rows; there may be none."""
+        if len(rows) <= ONE_BY_ONE_MAX:
             return [(self.one, msgspec.to_builtins(row)) for row in rows]
-        keys = [getattr(row, key) for row in rows]
+        keys = [getattr(row, self.key) for row in rows]
         return [(self.many, {"rows": msgspec.json.encode(rows).decode(), "keys": keys})]
 
 
@@ -160,6 +158,7 @@ def _update(table: str, key: str, columns: dict[str, str]) -> _Update:
     joined = ", ".join(f"{name} = n.{name}" for name in columns)
     shape = ", ".join(f"{name} {kind}" for name, kind in ({key: "bigint"} | columns).items())
     return _Update(
+        key,
         one=f"UPDATE {table} SET {given} WHERE {key} = %({key})s",  # noqa: S608 - names of ours
         many=f"UPDATE {table} t SET {joined} FROM json_to_recordset(%(rows)s) AS n({shape}) "  # noqa: S608 - the same
         f"WHERE t.{key} = n.{key} AND t.{key} = ANY(%(keys)s)",
@@ -264,14 +263,12 @@ class Batch:
     def write_servers(self, rows: Collection[ServerRow]) -> None:
         """Have the locked hosts written that were changed."""
         changed = [row for row in rows if astuple(row) != self._servers_read[row.server_id]]
-        if changed:
-            self._writes += _WRITE_SERVERS.of("server_id", changed)
+        self._writes += _WRITE_SERVERS.of(changed)
 
     def write_sessions(self, rows: Collection[SessionRow]) -> None:
         """Have the locked sessions written that were changed."""
         changed = [row for row in rows if astuple(row) != self._sessions_read[row.session_id]]
-        if changed:
-            self._writes += _WRITE_SESSIONS.of("session_id", changed)
+        self._writes += _WRITE_SESSIONS.of(changed)
 
     def add_capabilities(self, rows: Collection[CapabilityRow], *, now: datetime) -> None:
         """Have written what hosts offer now, and forget all but the newest rows of each."""

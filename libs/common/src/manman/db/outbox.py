@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 CHANNEL = "manman_outbox"
 """The NOTIFY channel."""
 
-WRITTEN_ALONE = 3
-"""In a batch up to so many rows are written by a statement each: for more of them, one for all is cheaper."""
+ONE_BY_ONE_MAX = 3
+"""In a batch up to so many rows of a table are written by a statement each: to read a list in JSON and to join it costs
+the database more than a second and a third one. For more rows, one statement for all is cheaper."""
 
 
 class Added(msgspec.Struct, omit_defaults=True, gc=False):
@@ -78,23 +79,25 @@ _COUNT = """counted AS (
 """An event about a deployment gets the next number of that deployment: in the order of commits, because whoever numbers
 events of it holds its row until the commit. Nobody locks anything after that, and those rows in the order of their ids:
 nobody waits in a circle."""
-_ADD = """INSERT INTO outbox (message_id, exchange, routing_key, body, mandatory, session_id, expires_at, trace)
+_INTO = "INSERT INTO outbox (message_id, exchange, routing_key, body, mandatory, session_id, expires_at, trace)"
+_ADD = f"""{_INTO}
     SELECT message_id, exchange, routing_key, convert_to(CASE WHEN sgc_id IS NULL THEN body ELSE
-            left(body, -1) || ',"sequence":' || newest - coalesce(later, 0) || '}' END, 'UTF8'),
+            left(body, -1) || ',"sequence":' || newest - coalesce(later, 0) || '}}' END, 'UTF8'),
         mandatory, session_id, expires_at, trace
     FROM ROWS FROM (json_to_recordset(%(rows)s) AS (message_id uuid, exchange text, routing_key text, body text,
         mandatory boolean, session_id bigint, expires_at timestamptz, sgc_id bigint, trace text, later bigint)
     ) WITH ORDINALITY LEFT JOIN counted USING (sgc_id)
-    ORDER BY ordinality"""
-_WRITE_ONE = """WITH counted AS (
+    ORDER BY ordinality"""  # noqa: S608 - names of ours
+_WRITE_NUMBERED = f"""WITH counted AS (
         INSERT INTO event_sequences AS s (sgc_id, newest) VALUES (%(sgc_id)s::bigint, 1)
         ON CONFLICT (sgc_id) DO UPDATE SET newest = s.newest + 1 RETURNING newest
     )
-    INSERT INTO outbox (message_id, exchange, routing_key, body, mandatory, session_id, expires_at, trace)
+    {_INTO}
     SELECT %(message_id)s::uuid, %(exchange)s::text, %(routing_key)s::text,
-        convert_to(left(%(body)s::text, -1) || ',"sequence":' || newest || '}', 'UTF8'),
+        convert_to(left(%(body)s::text, -1) || ',"sequence":' || newest || '}}', 'UTF8'),
         %(mandatory)s::boolean, %(session_id)s::bigint, %(expires_at)s::timestamptz, %(trace)s::text
-    FROM counted"""
+    FROM counted"""  # noqa: S608 - the same
+"""The same for a single event about a deployment."""
 _WRITE = f"WITH {_COUNT} {_ADD}"
 _WRITE_AND_WAKE = f"WITH {_COUNT}, added AS ({_ADD}) SELECT pg_notify('{CHANNEL}', '')"
 _COLUMNS = "id, message_id::text, exchange, routing_key, body, mandatory, session_id, expires_at, replay_of, trace"
@@ -209,11 +212,12 @@ class Additions:
     def take(self, *, wakes: bool = True) -> list[Statement]:
         """Return, once, what writes what was added and `wakes` the relay with the commit.
 
-        The order of a deployment is kept, and that of everything as long as a single statement writes it.
+        Events of one deployment keep their order. Of several deployments, those written one by one go by deployment, in
+        the order in which everybody locks their numbers.
         """
         added, self._added = self._added, []
-        if not wakes and len(added) <= WRITTEN_ALONE and all(one.sgc_id is not None for one in added):
-            return [(_WRITE_ONE, msgspec.structs.asdict(one)) for one in sorted(added, key=attrgetter("sgc_id"))]
+        if not wakes and len(added) <= ONE_BY_ONE_MAX and all(one.sgc_id is not None for one in added):
+            return [(_WRITE_NUMBERED, msgspec.structs.asdict(one)) for one in sorted(added, key=attrgetter("sgc_id"))]
         counts: dict[int, int] = {}
         for one in reversed(added):
             if one.sgc_id is not None:
