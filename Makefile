@@ -10,7 +10,7 @@ RUN := .venv/bin/python -m
 PYTHON ?= python3
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Run
 up: setup ## Start the whole platform on this machine and leave it running
@@ -72,10 +72,10 @@ soak: setup ## Start and stop games while everything is killed at random (MINUTE
 test-fast: setup ## Only what needs no service: the domain and the messages
 	@.venv/bin/pytest -q libs/common/tests/domain libs/common/tests/messages
 
-bench-processor: setup ## How fast the processor is; writes its section of docs/performance.md (3 minutes)
+bench-processor: setup ## Measure the processor beside its yardsticks, into docs/performance.md (4 minutes)
 	@$(RUN) manman_devstack bench-processor
 
-chaos: setup ## Do every fault to the processor, its broker and its database, and write docs/reliability.md
+chaos: setup ## Do every fault to the processor, its broker and its database, into docs/reliability.md (10 minutes)
 	@$(RUN) manman_devstack chaos
 
 clean: down ## `make down`, and throw away images, databases and caches
